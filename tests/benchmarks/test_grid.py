@@ -22,7 +22,9 @@ def test_seeds(text, seeds):
     assert parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize(("text", "says"), [("0", "no draws"), (",", "no draws"), ("x", "count"), ("1,1", "once"), ("-1,", "0 or more")])
+@pytest.mark.parametrize(
+    ("text", "says"), [("0", "no draws"), (",", "no draws"), ("x", "count"), ("1,1", "once"), ("-1,", "0 or more")]
+)
 def test_seeds_refused(text, says):
     with pytest.raises(ValueError, match=says):
         parse_seeds(text)
