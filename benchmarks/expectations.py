@@ -1,4 +1,4 @@
-"""What one case's weights must show: the sparsity, the n:m pattern and the number of grid levels that the spelling asks for."""
+"""What one case's weights must show: the sparsity, the n:m pattern and the grid levels that its spelling promises."""
 
 from __future__ import annotations
 

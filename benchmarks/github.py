@@ -1,4 +1,4 @@
-"""What GitHub Actions shows: the step summary (at most 1 MiB, else it is dropped whole) and annotations of failed gates."""
+"""What GitHub Actions shows: the step summary (over 1 MiB it is dropped whole) and annotations of failed gates."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write_step_summary(markdown: str) -> None:
         file.write(data + b"\n")
 
 
-def annotations(verdicts: list[Verdict]) -> list[str]:
+def failure_annotations(verdicts: list[Verdict]) -> list[str]:
     """Workflow commands for failed gates, at most ten; empty outside GitHub Actions."""
     if os.environ.get("GITHUB_ACTIONS") != "true":
         return []

@@ -89,7 +89,7 @@ def judge(store: Store, manifest: dict[str, Any], cases: list[Case]) -> tuple[li
 
 def verdict_report(verdict: Verdict) -> pytest.TestReport:
     """A verdict as a report of its own, so that terminal, JUnit and the exit status have it."""
-    outcome = {"pass": "passed", "fail": "failed"}.get(verdict.outcome, "skipped")
+    outcome: Any = {"pass": "passed", "fail": "failed"}.get(verdict.outcome, "skipped")
     nodeid = f"benchmarks/gates.py::{verdict.id}"
     where = ("benchmarks/gates.py", 0, verdict.id)
     text = f"{verdict.id}: {verdict.outcome}: {verdict.reason}"
@@ -105,7 +105,7 @@ def verdict_report(verdict: Verdict) -> pytest.TestReport:
         outcome,
         longrepr,
         when="call",
-        user_properties=properties,  # type: ignore[arg-type]
+        user_properties=properties,
     )
 
 

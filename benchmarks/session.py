@@ -195,7 +195,7 @@ class Session:
             width = terminalreporter._tw.fullwidth
             terminalreporter.section("calibench")
             terminalreporter.write_line(summary(self.manifest, self.records, self.verdicts, width=width))
-        for line in (*self.notes, *github.annotations(self.verdicts)):
+        for line in (*self.notes, *github.failure_annotations(self.verdicts)):
             terminalreporter.write_line(line)
         if self.report:
             terminalreporter.write_line(f"report: {self.report}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.github import annotations, write_step_summary
+from benchmarks.github import failure_annotations, write_step_summary
 from fixtures.records import Verdict
 
 
@@ -19,7 +19,7 @@ def test_a_long_summary_is_cut_at_a_line_and_says_so(tmp_path, monkeypatch):
 def test_annotations_escape_and_are_at_most_ten(monkeypatch):
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     verdicts = [Verdict("regression", f"m, {i}", "fail", "5 % worse\nthan before") for i in range(12)]
-    lines = annotations([*verdicts, Verdict("variance", "m", "pass", "fine")])
+    lines = failure_annotations([*verdicts, Verdict("variance", "m", "pass", "fine")])
     assert len(lines) == 10
     assert lines[0] == "::error title=regression[m%2C 0]::5 %25 worse%0Athan before"
     assert "12 gates failed" in lines[-1]
@@ -29,4 +29,4 @@ def test_nothing_is_written_elsewhere(monkeypatch):
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     write_step_summary("text")
-    assert annotations([Verdict("variance", "m", "fail", "x")]) == []
+    assert failure_annotations([Verdict("variance", "m", "fail", "x")]) == []

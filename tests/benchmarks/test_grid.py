@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from benchmarks import grid
@@ -72,7 +74,7 @@ def test_every_model_has_its_dense_case_first():
 
 def test_cases_of_one_model_are_neighbours():
     models = [case.model for case in cases()]
-    changes = sum(a != b for a, b in zip(models, models[1:], strict=False))
+    changes = sum(a != b for a, b in itertools.pairwise(models))
     assert changes == len(set(models)) - 1
 
 
