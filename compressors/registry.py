@@ -1,6 +1,7 @@
 """The table of algorithms: one entry each, with targets, defaults, statistics and paper. Imports no torch.
 
-A new algorithm is one file in this package with a function ``solve`` (see ``compressors/solving.py``) and one entry here.
+A new algorithm is one file in this package with a function ``solve`` (see ``compressors/solving.py``) and one entry
+here.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ class Algorithm:
     """One entry of the registry.
 
     ``targets`` are the kinds of target it takes: ``none``, ``sparsity`` (0.5), ``pattern`` (2of4), ``bits`` (w4g128),
-    ``joint`` (0.5-w4g64 or 2of4-w4g64). ``statistics`` is what it needs of its inputs: ``none``, ``norms`` (squared column norms) or
-    ``hessian``. ``module`` is the file that holds it, imported when it runs. ``defaults`` maps settings to their defaults.
+    ``joint`` (0.5-w4g64 or 2of4-w4g64). ``statistics`` is what it needs of its inputs: ``none``, ``norms`` (squared
+    column norms) or ``hessian``. ``module`` is the file that holds it, imported when it runs. ``defaults`` maps
+    settings to their defaults.
     """
 
     name: str

@@ -18,8 +18,9 @@ SAMPLE_TOKENS = 512  # rows kept to measure the error of methods that have no He
 class Statistics(NamedTuple):
     """What was seen of the inputs X [tokens, columns] of one linear (or of several that share their input).
 
-    ``norms`` [columns] is the mean over tokens of x_j^2 (float32), ``hessian`` [columns, columns] is X'X / tokens (float32) or
-    None; ``sample`` [<= 512, columns] are evenly spaced rows of X or None. ``tokens`` is 0 if nothing was seen.
+    ``norms`` [columns] is the mean over tokens of x_j^2 (float32), ``hessian`` [columns, columns] is X'X / tokens
+    (float32) or None; ``sample`` [<= 512, columns] are evenly spaced rows of X or None. ``tokens`` is 0 if nothing
+    was seen.
     """
 
     tokens: int
@@ -36,10 +37,11 @@ class Statistics(NamedTuple):
 class Accumulator:
     """Sums over the inputs of one linear.
 
-    ``wants`` is ``none``, ``norms`` or ``hessian``. ``every`` is the distance in tokens between the rows that are sampled.
-    The Hessian is summed in ``dtype`` (float32 unless asked otherwise) without TF32 or bfloat16 products, and divided by the number of tokens
-    once, at the end: the reference codes keep a running mean over sequences, whose rounding grows with their number.
-    A constant factor of the Hessian changes no algorithm here, since damping is relative to its diagonal.
+    ``wants`` is ``none``, ``norms`` or ``hessian``. ``every`` is the distance in tokens between the rows that are
+    sampled. The Hessian is summed in ``dtype`` (float32 unless asked otherwise) without TF32 or bfloat16 products,
+    and divided by the number of tokens once, at the end: the reference codes keep a running mean over sequences,
+    whose rounding grows with their number. A constant factor of the Hessian changes no algorithm here, since damping
+    is relative to its diagonal.
     """
 
     def __init__(self, columns: int, wants: str, every: int, dtype: torch.dtype = torch.float32) -> None:

@@ -1,4 +1,5 @@
-"""The walk over a model's decoder blocks: run a block, observe its linears' inputs, replace their weights, run it again, hand its outputs on.
+"""The walk over a model's decoder blocks: run a block, observe its linears' inputs, replace their weights, run it
+again, hand its outputs on.
 
 Written once for every algorithm; an algorithm sees weights and statistics only (``compressors/solving.py``).
 """
@@ -39,14 +40,15 @@ def compress(
 ) -> CompressionReport:
     """Compress the linears of a model's decoder blocks in place; embeddings and head stay as they are.
 
-    ``token_ids`` is an integer tensor or array [n_sequences, sequence_length] of calibration text, or None for a calibration-free method.
-    (Given to one, it changes no weight: the model is run all the same to measure ``relative_error``, for the cost of two forward passes.)
-    ``propagation``: the inputs of a block are the outputs of the compressed blocks before it (``sequential``) or of the dense ones (``dense``).
-    ``batch_size`` sequences are run at a time. ``device``: where blocks are run and solved, one at a time; None is where the model is.
+    ``token_ids`` is an integer tensor or array [n_sequences, sequence_length] of calibration text, or None for a
+    calibration-free method. (Given to one, it changes no weight: the model is run all the same to measure
+    ``relative_error``, for the cost of two forward passes.) ``propagation``: the inputs of a block are the outputs of
+    the compressed blocks before it (``sequential``) or of the dense ones (``dense``). ``batch_size`` sequences are
+    run at a time. ``device``: where blocks are run and solved, one at a time; None is where the model is.
     ``progress(done_blocks, n_blocks, stage)`` is called as the walk goes on.
 
-    Raises ``MethodError`` for a method that does not exist or fit the model, ``CompressionError`` for a model or tokens that cannot be compressed.
-    On any error, and on Ctrl-C, the model is as it was.
+    Raises ``MethodError`` for a method that does not exist or fit the model, ``CompressionError`` for a model or
+    tokens that cannot be compressed. On any error, and on Ctrl-C, the model is as it was.
     """
     method = parse(method)
     if propagation not in PROPAGATIONS:
