@@ -144,7 +144,7 @@ def _examples() -> list[str]:
 
 def _nearest(word: str, known: list[str]) -> str:
     found = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    return f"; did you mean {found[0]!r}?" if found else "."
 
 
 def _algorithm(name: str, text: str) -> Algorithm:
@@ -152,7 +152,7 @@ def _algorithm(name: str, text: str) -> Algorithm:
     if name in known:
         return known[name]
     found = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
-    hint = f"; did you mean {text.replace(name, found[0], 1)!r}?" if found else ""
+    hint = f"; did you mean {text.replace(name, found[0], 1)!r}?" if found else "."
     raise MethodError(f"method {text!r}: unknown algorithm {name!r}{hint} There are: {', '.join(_examples())}")
 
 
@@ -239,9 +239,8 @@ def _value(word: str, name: str, setting: Setting, text: str) -> Value:
         return word == "true"
     if isinstance(setting.default, str):
         if word not in setting.choices:
-            raise MethodError(
-                f"{where}; expected one of {', '.join(setting.choices)}{_nearest(word, list(setting.choices))}"
-            )
+            hint = _nearest(word, list(setting.choices))
+            raise MethodError(f"{where}; expected one of {', '.join(setting.choices)}{hint}")
         return word
     try:
         number = type(setting.default)(word)

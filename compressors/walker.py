@@ -22,7 +22,7 @@ from compressors.method import Method, MethodError, parse
 from compressors.observe import Observer
 from compressors.report import CompressionError, CompressionReport, LinearReport
 from compressors.solving import Solved, misfit
-from compressors.statistics import SAMPLE_TOKENS, Statistics, relative_error
+from compressors.statistics import SAMPLE_TOKENS, Statistics, relative_error, working_dtype
 
 PROPAGATIONS = ("sequential", "dense")
 Progress = Callable[[int, int, str], None]
@@ -147,7 +147,7 @@ class _Walk:
             raise CompressionError(f"{names[0]} was never called, so there is nothing to calibrate it on")
         if seen.norms is not None and not bool(torch.isfinite(seen.norms).all()):
             raise CompressionError(f"the inputs of {names[0]} are NaN or infinite")
-        weights = [models.matrix(linear).float() for linear in linears.values()]
+        weights = [models.matrix(linear).to(working_dtype(linear.weight.dtype)) for linear in linears.values()]
         if self.method.entry.calibrated and seen.tokens == 0:
             for name, linear, weight in zip(names, linears.values(), weights, strict=True):
                 self.reports.append(_untouched(name, linear, weight))
@@ -169,7 +169,7 @@ class _Walk:
                 shape=(old.shape[0], old.shape[1]),
                 sparsity=zeros,
                 bits=solved.bits(8 * old.element_size(), zeros),
-                relative_error=relative_error(weight, new.float(), seen),
+                relative_error=relative_error(weight, new.to(weight.dtype), seen),
                 error_tokens=seen.tokens if seen.hessian is not None else _rows(seen.sample),
                 damping=solved.damping,
                 fallbacks=solved.fallbacks,
