@@ -1,0 +1,196 @@
+"""From a profile and the command line to cases: the grid is data, and nothing heavy is imported to read it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from fixtures.records import Case, DrawSpec, EvaluationSpec
+
+PROFILES = Path(__file__).parent / "profiles"
+
+
+class GridError(ValueError):
+    """A profile or option that does not describe a grid; the message names the option and what was expected."""
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the command line says instead of the profile; None keeps the profile's value."""
+
+    models: tuple[str, ...] | None = None
+    methods: tuple[str, ...] | None = None
+    sources: tuple[str, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+    tasks: tuple[str, ...] | None = None
+    items: int | None = None
+    sequences: int | None = None
+    length: int | None = None
+    packing: str | None = None
+    dtype: str | None = None
+    device: str | None = None
+    threads: int | None = None
+    batch_size: int | None = None
+    propagation: str | None = None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``"; did you mean 'x'? Known: ..."`` for an error message."""
+    known = sorted(known)
+    close = get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    return f"{hint} Known: {', '.join(known)}"
+
+
+def split_list(text: str) -> tuple[str, ...]:
+    """Items of a comma-separated option. A piece like ``sym=false`` belongs to the method before it.
+
+    >>> split_list("gptq-w3g64:groups=block,sym=false,rtn-w3g64")
+    ('gptq-w3g64:groups=block,sym=false', 'rtn-w3g64')
+    """
+    items: list[str] = []
+    for piece in text.split(","):
+        if items and re.match(r"^\s*\w+=", piece):
+            items[-1] += "," + piece.strip()
+        elif piece.strip():
+            items.append(piece.strip())
+    return tuple(items)
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """``"5"`` is the first five seeds, ``"0,3"`` those two, ``"3,"`` seed 3 alone. Raises ``ValueError``."""
+    try:
+        if "," in text:
+            seeds = tuple(int(piece) for piece in text.split(",") if piece.strip())
+        else:
+            seeds = tuple(range(int(text)))
+    except ValueError:
+        raise ValueError(f"expected a count (5) or a list of seeds (0,1,2), not {text!r}") from None
+    if not seeds:
+        raise ValueError(f"{text!r} asks for no draws at all; 1 is the least ('0,' is seed 0 alone)")
+    if min(seeds) < 0 or len(set(seeds)) != len(seeds):
+        raise ValueError(f"seeds must be 0 or more and each named once, not {text!r}")
+    return seeds
+
+
+def load_profile(name: str) -> dict[str, Any]:
+    """The profile's tables. ``name`` is one of `benchmarks/profiles/` or the path of a TOML file."""
+    path = Path(name) if name.endswith(".toml") else PROFILES / f"{name}.toml"
+    if not path.is_file():
+        known = [p.stem for p in PROFILES.glob("*.toml")]
+        raise GridError(f"--profile: no profile {name!r}{nearest(name, known)}, or the path of a .toml file")
+    try:
+        profile = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise GridError(f"--profile: {path} is not valid TOML: {error}") from error
+    if not profile.get("grid"):
+        raise GridError(f"--profile: {path} has no [[grid]] table, so it describes no cases")
+    return {"name": path.stem, **profile}
+
+
+def _joins(grid: dict[str, Any], key: str, wanted: Sequence[str] | None, grids: list[dict[str, Any]]) -> list[str]:
+    """The values of one axis of a grid: the wanted ones it lists, and on the default grid those that none lists."""
+    listed = list(grid[key])
+    if wanted is None:
+        return listed
+    unlisted = [name for name in wanted if not any(name in other[key] for other in grids)]
+    default = grid.get("default", len(grids) == 1)
+    return [name for name in wanted if name in listed or (default and name in unlisted)]
+
+
+def _check(names: Iterable[str], option: str, known: Iterable[str], what: str) -> None:
+    known = list(known)
+    for name in names:
+        if name not in known:
+            raise GridError(f"{option}: no {what} {name!r}{nearest(name, known)}")
+
+
+def canonical_method(text: str) -> str:
+    """The canonical spelling of a method. Raises :class:`GridError` with the nearest spelling."""
+    import compressors
+
+    try:
+        return str(compressors.parse(text))
+    except compressors.MethodError as error:
+        raise GridError(f"--methods: {error}") from error
+
+
+def _evaluation(table: dict[str, Any], overrides: Overrides) -> EvaluationSpec:
+    import fixtures
+
+    table = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    try:
+        spec = EvaluationSpec(**table)
+    except TypeError as error:
+        raise GridError(f"--profile: [grid.evaluation]: {error}") from error
+    changes: dict[str, Any] = {}
+    if overrides.tasks is not None:
+        changes["tasks"] = overrides.tasks
+    if overrides.items is not None:
+        changes["items"] = overrides.items or None
+    spec = dataclasses.replace(spec, **changes)
+    _check(spec.tasks, "--tasks", fixtures.tasks(), "task")
+    return spec
+
+
+def build_cases(profile: dict[str, Any], overrides: Overrides) -> list[Case]:
+    """Every case of the profile, in the order in which they run: cases of one model are neighbours, dense first.
+
+    Raises :class:`GridError` for unknown names and for a grid that comes out empty.
+    """
+    import fixtures
+
+    grids = [dict(grid) for grid in profile["grid"]]
+    for grid in grids:
+        grid["methods"] = [canonical_method(text) for text in grid["methods"]]
+    methods = None if overrides.methods is None else [canonical_method(text) for text in overrides.methods]
+    cases: dict[str, Case] = {}
+    for grid in grids:
+        models = _joins(grid, "models", overrides.models, grids)
+        # A method, source or seed named on the command line holds for every grid that is left.
+        chosen = methods if methods is not None else grid["methods"]
+        sources = list(overrides.sources) if overrides.sources is not None else list(grid["sources"])
+        for name in sources:
+            fixtures.check_source(name)
+        for name in models:
+            fixtures.resolve_model(name)
+        for case in _grid_cases(grid, models, chosen, sources, overrides):
+            cases.setdefault(case.id, case)
+    if not cases:
+        raise GridError("the profile and the options leave no case; see --models, --methods, --sources")
+    return list(cases.values())
+
+
+def _grid_cases(
+    grid: dict[str, Any], models: list[str], methods: list[str], sources: list[str], overrides: Overrides
+) -> Iterable[Case]:
+    evaluation = _evaluation(grid.get("evaluation", {}), overrides)
+    seeds = overrides.seeds if overrides.seeds is not None else parse_seeds(str(grid["seeds"]))
+    settings = {
+        name: getattr(overrides, name) if getattr(overrides, name) is not None else grid[name]
+        for name in ("dtype", "device", "threads", "batch_size", "propagation")
+        if getattr(overrides, name) is not None or name in grid
+    }
+    draw = {
+        "n_sequences": overrides.sequences or grid["sequences"],
+        "sequence_length": overrides.length or grid["length"],
+        "packing": overrides.packing or grid.get("packing", "stream"),
+        "bos": grid.get("bos", False),
+        "slices": max(grid.get("slices", 10), *(seed + 1 for seed in seeds)),
+        "loader": grid.get("loader", "calibench"),
+    }
+    for model in models:
+        yield Case(model=model, method="dense", draw=None, evaluation=evaluation, **settings)
+        for method in methods:
+            if method == "dense":
+                continue
+            for source in sources:
+                for seed in seeds:
+                    spec = DrawSpec(source=source, seed=seed, **draw)
+                    yield Case(model=model, method=method, draw=spec, evaluation=evaluation, **settings)
