@@ -12,27 +12,6 @@ from fixtures.known_corpus import train_tokenizer
 from fixtures.records import Case, DomainScores, DrawSpec, EvaluationSpec, Record
 
 SYLLABLES = ("ka", "lo", "mi", "ner", "tas", "vu", "pel", "dor", "sin", "wex", "hul", "bra", "jo", "fem", "quon", "zar")
-    "ka",
-    "lo",
-    "mi",
-    "ner",
-    "tas",
-    "vu",
-    "pel",
-    "dor",
-    "sin",
-    "wex",
-    "hul",
-    "bra",
-    "jo",
-    "fem",
-    "ix",
-    "quon",
-    "yet",
-    "zar",
-    "cil",
-    "gup",
-]
 
 
 def documents(count: int, seed: int = 0, shortest: int = 20, longest: int = 120) -> list[str]:
@@ -58,7 +37,7 @@ def tokenizer():
 
 
 def record(key: str = "k0", nll: float = 1.25) -> Record:
-    """A small valid record under the scores key ``key``."""
+    """A small valid record under the key ``key``."""
     case = Case("tiny", "wanda-0.5", DrawSpec("news", 0, 2, 8), EvaluationSpec(domains=("news",), documents=2))
     scores = DomainScores(["a" * 64, "b" * 64], [nll, 2.5], [3, 4])
-    return Record(case=case.to_dict(), keys={"scores_key": key}, nll={"news": scores})
+    return Record(case=case.to_dict(), keys={"record": key}, nll={"news": scores})
