@@ -1,0 +1,143 @@
+"""After the cases: collect records, judge the gates once, report each verdict to pytest, write the report."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.grid import GridError
+from fixtures.records import Case, Record, Verdict
+from fixtures.store import Store
+
+INCONCLUSIVE_EXIT = 6
+BASELINES = Path(__file__).parent / "baselines"
+
+
+def make_manifest(profile: dict[str, Any], cases: list[Case]) -> dict[str, Any]:
+    """What the run is about, whatever ``-k`` leaves of it: the family of the gates is this one's."""
+    import fixtures
+
+    return {
+        "profile": profile["name"],
+        "title": profile.get("title", profile["name"]),
+        "cases": [case.to_dict() for case in cases],
+        "gates": profile.get("gates", {}),
+        "licences": fixtures.licences(),
+    }
+
+
+def find_records(store: Store, cases: list[Case]) -> tuple[list[Record], dict[str, str]]:
+    """The current record of each case; and for those without one, why. Records of other code are not current."""
+    import compressors
+    from fixtures import runner
+
+    records, missing = [], {}
+    for case in cases:
+        pointer = store.load_json(runner.case_pointer(case))
+        record = store.load(pointer["record"]) if pointer else None
+        if record is None:
+            missing[case.id] = "not run yet"
+        elif record.keys["method_code"] != compressors.code_hash(compressors.parse(case.method)):
+            missing[case.id] = "its record was made by other code of the compressor; run the case again"
+        elif record.keys["evaluation_key"] != runner.evaluation_fingerprint(case):
+            missing[case.id] = "its record was scored by other code, data or versions; run the case again"
+        else:
+            records.append(record)
+    return records, missing
+
+
+def gate_error() -> type[Exception]:
+    """``gates.GateError``, without importing the statistics when pytest starts."""
+    from benchmarks import gates
+
+    return gates.GateError
+
+
+def baseline_path(profile: str) -> Path:
+    return BASELINES / f"{profile}.json"
+
+
+def load_baseline(profile: str) -> dict[str, Any] | None:
+    path = baseline_path(profile)
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise GridError(f"the baseline {path} is not valid JSON ({error}); make it again: --update-baselines") from error
+
+
+def judge(
+    store: Store, manifest: dict[str, Any], cases: list[Case]
+) -> tuple[list[Record], list[Verdict]]:
+    """Records and verdicts; manifest and verdicts are stored beside the records."""
+    from benchmarks import gates
+
+    records, missing = find_records(store, cases)
+    manifest["missing"] = missing
+    manifest["set_aside"] = [str(entry) for entry in store.set_aside]
+    verdicts = gates.judge(manifest, records, load_baseline(manifest["profile"]))
+    store.save_json("manifest", manifest)
+    store.save_json("verdicts", [verdict.to_dict() for verdict in verdicts])
+    return records, verdicts
+
+
+def verdict_report(verdict: Verdict) -> pytest.TestReport:
+    """A verdict as a report of its own, so that terminal, JUnit and the exit status have it."""
+    outcome = {"pass": "passed", "fail": "failed"}.get(verdict.outcome, "skipped")
+    nodeid = f"benchmarks/gates.py::{verdict.id}"
+    where = ("benchmarks/gates.py", 0, verdict.id)
+    text = f"{verdict.id}: {verdict.outcome}: {verdict.reason}"
+    longrepr: Any = None if outcome == "passed" else text if outcome == "failed" else (*where[:2], text)
+    scalars = ("estimate", "low", "high", "p", "p_adjusted", "margin", "detectable", "unit")
+    properties = [("gate", verdict.outcome)] + [
+        (name, getattr(verdict, name)) for name in scalars if getattr(verdict, name) is not None
+    ]
+    return pytest.TestReport(
+        nodeid, where, {"gate": 1}, outcome, longrepr, when="call", user_properties=properties  # type: ignore[arg-type]
+    )
+
+
+def send_reports(config: pytest.Config, verdicts: list[Verdict]) -> None:
+    for verdict in verdicts:
+        report = verdict_report(verdict)
+        config.hook.pytest_runtest_logstart(nodeid=report.nodeid, location=report.location)
+        config.hook.pytest_runtest_logreport(report=report)
+        config.hook.pytest_runtest_logfinish(nodeid=report.nodeid, location=report.location)
+
+
+def exit_status(previous: int, ran_nothing_expected: bool, verdicts: list[Verdict], strict: bool) -> int:
+    """0 all pass, 1 a case or gate failed, 6 only inconclusive gates under ``--strict-gates``, else pytest's own."""
+    outcomes = {verdict.outcome for verdict in verdicts}
+    no_tests = int(pytest.ExitCode.NO_TESTS_COLLECTED)
+    status = 0 if previous == no_tests and ran_nothing_expected else previous
+    if status == 0 and "fail" in outcomes:
+        return int(pytest.ExitCode.TESTS_FAILED)
+    if status == 0 and strict and outcomes & {"inconclusive", "refused"}:
+        return INCONCLUSIVE_EXIT
+    return status
+
+
+def update_baseline(
+    manifest: dict[str, Any], records: list[Record], verdicts: list[Verdict], failed: bool
+) -> tuple[Path, str]:
+    """Writes the baseline of the profile; returns its path and what changed. Raises ``GateError`` on failures."""
+    from benchmarks import gates
+
+    if failed:
+        raise gates.GateError("the run had failures, so the baseline stays as it is; see the failures above")
+    previous = load_baseline(manifest["profile"])
+    baseline = gates.make_baseline(manifest, records, verdicts, previous)
+    path = baseline_path(manifest["profile"])
+    difference = gates.baseline_difference(previous, baseline)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
+        json.dump(baseline, file, indent=1, sort_keys=True)
+        file.write("\n")
+    os.replace(file.name, path)
+    return path, difference

@@ -1,0 +1,200 @@
+"""One pytest session of the suite: its cases, its store, its progress, and the judging at the end.
+
+Registered as a plugin of its own by ``conftest.py``. Under xdist the workers run cases and write records; the
+controller, which never collects, knows the manifest from the options and judges from the store.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from benchmarks import judging, options
+from benchmarks.grid import GridError, build_cases, load_profile
+from benchmarks.progress import Progress, StageFile
+from fixtures.records import Case, Record, Verdict
+
+if TYPE_CHECKING:
+    from fixtures.runner import Runner
+    from fixtures.store import Store
+
+
+class Session:
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.is_controller = not hasattr(config, "workerinput")
+        self.root = options.store_root(config)
+        self.seen = 0  # reports of cases
+        self.failures = 0
+        self.records: list[Record] = []
+        self.verdicts: list[Verdict] = []
+        self.manifest: dict[str, Any] = {}
+        self.notes: list[str] = []
+        self.report: Path | None = None
+        self.progress = Progress(config, self.root / "progress")
+
+    # -- the grid ---------------------------------------------------------------------------------
+
+    @property
+    def asks_for_benchmarks(self) -> bool:
+        """Whether an argument names the benchmarks, or a folder or file that holds or lies in them."""
+        here = Path(__file__).parent
+        invocation = self.config.invocation_params.dir
+        for argument in self.config.args:
+            path = (invocation / argument.split("::")[0]).resolve()
+            if path == here or here in path.parents or path in here.parents:
+                return True
+        return False
+
+    @cached_property
+    def profile(self) -> dict[str, Any]:
+        return load_profile(self.config.getoption("profile"))
+
+    @cached_property
+    def cases(self) -> list[Case]:
+        return build_cases(self.profile, options.overrides(self.config))
+
+    def cases_to_run(self) -> list[Case]:
+        """This shard's cases. The manifest, and so the family of the gates, is the whole."""
+        part, parts = self.config.getoption("shard") or (1, 1)
+        return self.cases[part - 1 :: parts]
+
+    @cached_property
+    def store(self) -> Store:
+        from fixtures.store import Store
+
+        return Store(self.root)
+
+    @cached_property
+    def stage(self) -> StageFile:
+        return StageFile(self.root / "progress")
+
+    @cached_property
+    def runner(self) -> Runner:
+        from fixtures.runner import Runner
+
+        return Runner(self.store, status=self.stage, rerun=self.config.getoption("rerun_cases"))
+
+    def properties(self, case: Case, record: Record, found: bool) -> dict[str, Any]:
+        """What a case leaves in its report: builtins, one scalar a property (JUnit and xdist need that)."""
+        properties: dict[str, Any] = {"record": record.keys["record"], "found": bool(found)}
+        if record.nll:
+            tokens = sum(sum(scores.tokens) for scores in record.nll.values())
+            loss = sum(sum(scores.nll) for scores in record.nll.values()) / tokens
+            properties["nll"] = round(float(loss), 6)
+            properties["finding"] = f"{loss:.3f} nats a token"
+        for name, scores in record.tasks.items():
+            correct = scores.correct_norm if scores.metric == "acc_norm" and scores.correct_norm else scores.correct
+            properties[f"{name}_{scores.metric}"] = round(float(sum(correct)) / len(correct), 6)
+        return properties
+
+    # -- hooks ------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        """Checks the grid before anything is collected, so that a typo is a usage error on every path."""
+        if not (self.is_controller and self.asks_for_benchmarks):
+            return
+        try:
+            cases = self.cases
+        except (GridError, ValueError) as error:
+            raise pytest.UsageError(str(error)) from error
+        if self.config.getoption("dry_run"):
+            self._print_plan(cases)
+            pytest.exit("dry run: nothing was run", returncode=0)
+
+    def _print_plan(self, cases: list[Case]) -> None:
+        from benchmarks.plan import plan
+
+        self.progress.terminal.write_line(plan(cases))
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """``--judge-only`` runs no case; speed cases run only when asked for: beside other work they mean nothing."""
+        wants_speed = "speed" in (config.option.markexpr or "")
+        judge_only = config.getoption("judge_only")
+
+        def dropped(item: pytest.Item) -> bool:
+            if item.get_closest_marker("speed"):
+                return not wants_speed
+            return judge_only and "case" in getattr(item, "fixturenames", ())
+
+        gone = [item for item in items if dropped(item)]
+        if gone:
+            config.hook.pytest_deselected(items=gone)
+            items[:] = [item for item in items if not dropped(item)]
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        if self.is_controller:
+            self._begin(sum("case" in getattr(item, "fixturenames", ()) for item in session.items))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        if not self.progress.total:
+            self._begin(sum(node.startswith("benchmarks/") for node in ids))
+
+    def _begin(self, total: int) -> None:
+        if total and not self.config.option.collectonly:
+            self.progress.total = total
+            self.progress.start()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        properties = dict(report.user_properties)
+        if not self.is_controller or "case" not in properties:
+            return
+        self.failures += report.failed
+        if report.when == "call":
+            self.seen += 1
+            self.progress.finished(report, bool(properties.get("found")))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if not self.is_controller:
+            return
+        self.progress.stop()
+        judge_only = self.config.getoption("judge_only") and self.asks_for_benchmarks
+        if self.config.option.collectonly or not (self.seen or judge_only):
+            return
+        if int(exitstatus) == pytest.ExitCode.INTERRUPTED:
+            self.notes.append(
+                f"interrupted: {self.seen} of {self.progress.total} cases have their record in {self.root}; the same "
+                "command goes on from there. Nothing was judged."
+            )
+            return
+        session.exitstatus = self._finish(int(exitstatus), bool(judge_only))
+
+    def _finish(self, status: int, judge_only: bool) -> int:
+        from fixtures.store import StoreError
+        from reports import write
+
+        try:
+            self.manifest = judging.make_manifest(self.profile, self.cases)
+            self.records, self.verdicts = judging.judge(self.store, self.manifest, self.cases)
+            judging.send_reports(self.config, self.verdicts)
+            status = judging.exit_status(status, judge_only, self.verdicts, self.config.getoption("strict_gates"))
+            if self.records:
+                self.report = write(self.manifest, self.records, self.verdicts, self.root)
+            if self.config.getoption("update_baselines"):
+                failed = bool(self.failures) or status not in (0, judging.INCONCLUSIVE_EXIT)
+                path, difference = judging.update_baseline(self.manifest, self.records, self.verdicts, failed)
+                self.notes.append(f"baseline written: {path}\n{difference}")
+        except (StoreError, GridError, judging.gate_error()) as error:
+            self.notes.append(f"error: {error}")
+            status = status or int(pytest.ExitCode.TESTS_FAILED)
+        return status
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if self.records:
+            from reports import summary
+
+            width = terminalreporter._tw.fullwidth
+            terminalreporter.section("calibench")
+            terminalreporter.write_line(summary(self.manifest, self.records, self.verdicts, width=width))
+        for note in self.notes:
+            terminalreporter.write_line(note)
+        if self.report:
+            terminalreporter.write_line(f"report: {self.report}")
