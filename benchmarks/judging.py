@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fixtures.store import Store
 
 from benchmarks.grid import GridError
 from fixtures.records import Case, Record, Verdict
-from fixtures.store import Store
 
 INCONCLUSIVE_EXIT = 6
 BASELINES = Path(__file__).parent / "baselines"

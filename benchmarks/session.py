@@ -18,8 +18,9 @@ from benchmarks.progress import Progress, StageFile
 from fixtures.records import Case, Record, Verdict
 
 if TYPE_CHECKING:
-    from fixtures.runner import Runner
     from fixtures.store import Store
+
+    from fixtures.runner import Runner
 
 
 class Session:
@@ -169,6 +170,7 @@ class Session:
 
     def _finish(self, status: int, judge_only: bool) -> int:
         from fixtures.store import StoreError
+
         from reports import write
 
         try:

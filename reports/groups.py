@@ -184,3 +184,53 @@ def _tell_apart(groups: list[Group]) -> None:
         if labels.count(group.label) > 1:
             draw = group.cases[0]["draw"]
             group.label += f" {draw['n_sequences']}x{draw['sequence_length']}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a group is judged on: ``values[source]`` ``[n_items, n_draws]``, higher is worse.
+
+    ``loss`` is nats a token minus dense; ``accuracy`` is the share of right answers that the dense model had and the
+    compressed one lost. Without a dense record they are the loss and the share of wrong answers themselves.
+    """
+
+    name: str
+    unit: str
+    values: dict[str, np.ndarray]
+    relative: bool
+
+    def pooled(self, controls: bool = False) -> list[np.ndarray]:
+        """One matrix a source, random tokens left out unless there is nothing else."""
+        kept = [matrix for source, matrix in self.values.items() if controls or source not in CONTROLS]
+        return kept or list(self.values.values())
+
+    def means(self, source: str) -> np.ndarray:
+        """One value a draw."""
+        return self.values[source].mean(axis=0)
+
+
+def loss_outcome(group: Group) -> Outcome:
+    """Raises ``ValueError`` if the draws were scored on different documents."""
+    known = group.dense is not None and bool(group.dense.nll)
+    reference = group.dense_loss[:, None] if known else 0.0
+    return Outcome("loss", "nats a token", {s: group.loss(s) - reference for s in group.sources}, known)
+
+
+def accuracy_outcome(group: Group) -> Outcome:
+    """On the informative tasks; raises ``ValueError`` without any, or if items or prompts differ between draws."""
+    tasks = group.informative
+    if group.dense is None or not tasks:
+        raise ValueError("no task is informative: the dense model is not surely above chance and majority class")
+    if any(task_items(r, tasks) != group.items(tasks) for r in [*group.records.values(), group.dense]):
+        raise ValueError("the tasks were not scored on the same items and prompts throughout")
+    reference = answers(group.dense, tasks)[:, None]
+    return Outcome("accuracy", "share", {s: reference - group.correct(s, tasks) for s in group.sources}, True)
+
+
+OUTCOMES = {"loss": loss_outcome, "accuracy": accuracy_outcome}
+
+
+def planned_outcomes(group: Group) -> list[str]:
+    """The outcomes that the manifest promises for the group, whatever the records hold."""
+    spec = group.cases[0]["evaluation"]
+    return [name for name, key in (("loss", "domains"), ("accuracy", "tasks")) if spec.get(key)]

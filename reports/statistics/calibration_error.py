@@ -38,9 +38,7 @@ def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = 10, rule:
     return [Bin(float(confidence[m].mean()), float(correct[m].mean()), int(m.sum())) for m in held if m.any()]
 
 
-def expected_calibration_error(
-    confidence: ArrayLike, correct: ArrayLike, bins: int = 10, rule: str = "width"
-) -> float:
+def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 10, rule: str = "width") -> float:
     """Mean distance of accuracy from confidence over the bins, weighted by their items; between 0 and 1."""
     held = reliability(confidence, correct, bins, rule)
     total = sum(b.n for b in held)
