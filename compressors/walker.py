@@ -19,7 +19,8 @@ from compressors.capture import Captured, capture, run_block
 from compressors.clock import Clock
 from compressors.codehash import module_name
 from compressors.method import Method, MethodError, parse
-from compressors.observe import Observer
+from compressors.observe import Enough, Observer
+from compressors.originals import Originals
 from compressors.report import CompressionError, CompressionReport, LinearReport
 from compressors.solving import Solved, misfit
 from compressors.statistics import SAMPLE_TOKENS, Statistics, relative_error, working_dtype
@@ -86,9 +87,13 @@ class _Walk:
         self.device, self.clock, self.progress = device, clock, progress
         self.solve = import_module(module_name(method.algorithm)).solve
         self.reports: list[LinearReport] = []
-        self.originals: dict[str, Tensor] = {}
+        self.originals = Originals(device)
 
     def run(self, ids: Tensor | None, batch_size: int) -> None:
+        with self.originals:
+            self._run(ids, batch_size)
+
+    def _run(self, ids: Tensor | None, batch_size: int) -> None:
         try:
             captured = None
             if ids is not None:
@@ -111,6 +116,8 @@ class _Walk:
         columns = {name: models.matrix(linear).shape[1] for name, linear in block.linears.items()}
         observer = Observer(columns, self.method.entry.statistics, -(-tokens // SAMPLE_TOKENS), self.clock)
         last = index == len(self.blocks) - 1
+        for name, linear in block.linears.items():
+            self.originals.keep(name, models.matrix(linear))
         if captured is not None:
             self.progress(index, len(self.blocks), "observe")
             with observer.watching(block.linears):
@@ -133,7 +140,11 @@ class _Walk:
             for batch, calls in enumerate(captured.calls):
                 if observer is not None:
                     observer.next_pass()
-                output = run_block(block.module, captured.hidden[batch], calls[index])
+                    observer.stop_early = not hand_on
+                try:
+                    output = run_block(block.module, captured.hidden[batch], calls[index])
+                except Enough:
+                    continue
                 finite &= torch.isfinite(output).all()
                 if hand_on:
                     captured.hidden[batch] = output
@@ -161,7 +172,7 @@ class _Walk:
         new = solved.weight.to(old.dtype)
         if not bool(torch.isfinite(new).all()):
             raise CompressionError(f"{self.method} made NaN or infinite weights of {name}")
-        self.originals[name] = old.cpu().clone()
+        self.originals.wait(name)
         zeros = 1 - int(new.count_nonzero()) / new.numel()
         self.reports.append(
             LinearReport(
@@ -182,8 +193,8 @@ class _Walk:
     def _restore(self) -> None:
         for block in self.blocks:
             for name, linear in block.linears.items():
-                if name in self.originals:
-                    models.matrix(linear).copy_(self.originals[name])
+                if (original := self.originals.get(name)) is not None:
+                    models.matrix(linear).copy_(original)
 
 
 def _rows(sample: Tensor | None) -> int:

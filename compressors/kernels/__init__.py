@@ -1,7 +1,7 @@
-"""The GPU's way through the algorithms: the same results as eager torch, in few launches.
+"""The GPU's way through the algorithms: the results of eager torch, in few launches.
 
-``gram`` sums Hessians on tensor cores, ``factor`` factorizes them, ``columns`` runs the loop of GPTQ and SparseGPT, ``select`` chooses
-entries to prune. Triton is imported when a kernel is launched; without a CUDA device or Triton nothing here runs.
+``gram`` sums Hessians on tensor cores, ``columns`` runs the loop of GPTQ and SparseGPT, ``select`` chooses entries to
+prune. Triton is imported when a kernel is launched; without a CUDA device or Triton nothing here runs.
 """
 
 from __future__ import annotations
@@ -20,5 +20,5 @@ def _has_triton() -> bool:
 
 
 def usable(tensor: Tensor) -> bool:
-    """Whether the kernels can run on this tensor's device."""
-    return tensor.is_cuda and _has_triton()
+    """Whether the kernels can run on this tensor: float32 on a CUDA device, with Triton there."""
+    return tensor.is_cuda and str(tensor.dtype) == "torch.float32" and _has_triton()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-WIDEST = 65536  # columns that one program can hold
-
 
 def smallest(metric: Tensor, count: int) -> Tensor:
-    """True for the ``count`` smallest entries of each row of ``metric`` [rows, n] (float32, >= 0); of equal ones the first."""
+    """True for the ``count`` smallest entries of each row of ``metric`` [rows, n] (float32);
+    of equal ones the first."""
     from compressors.kernels.triton_select import smallest_kernel
 
     metric = metric.contiguous()

@@ -47,9 +47,9 @@ def fit_kernel(
 
 
 @triton.jit
-def _key(tile, diagonal, position):
-    """Sorts by (w R_jj)^2, then by position: the bits of a float32 >= 0 sort as it does."""
-    scaled = tile * diagonal
+def _key(tile, inverse, position):
+    """Sorts by (w / U_jj)^2, then by position: the bits of a float32 >= 0 sort as it does."""
+    scaled = tile * inverse
     return ((scaled * scaled).to(tl.int32, bitcast=True).to(tl.int64) << 32) | position
 
 
@@ -64,24 +64,26 @@ def _pick(histogram, need):
 
 @triton.jit
 def histogram_kernel(
-    work, diagonal, chunk_segment, chunk_row, segment_start, segment_end, counts, histograms, states, columns, start,
+    work, inverse, chunk_segment, chunk_row, segment_start, segment_end, counts, histograms, states,
+    columns, start, segments,
     LEVEL: tl.constexpr, LEVELS: tl.constexpr, SHIFT: tl.constexpr, BITS: tl.constexpr, LAST_SHIFT: tl.constexpr,
     ROWS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     """One digit of a radix selection over the keys of a block of columns, jointly over the rows of a matrix.
 
-    ``states`` [segments, LEVELS + 1, 2] holds the digits found so far and the rank that is still looked for; level l works out
-    digit l - 1 from the counts that level l - 1 left, so that no launch is needed in between.
+    ``states`` [blocks, segments, LEVELS + 1, 2] holds the digits found so far and the rank that is still looked for;
+    level l works out digit l - 1 from the counts that level l - 1 left, so that no launch is needed in between.
     """
     segment = tl.load(chunk_segment + tl.program_id(0))
+    slot = start // WIDTH * segments + segment
     prefix = tl.zeros((), tl.int64)
-    need = tl.load(counts + segment).to(tl.int64)
+    need = tl.load(counts + slot).to(tl.int64)
     if LEVEL > 0:
-        state = states + (segment * (LEVELS + 1) + LEVEL - 1) * 2
+        state = states + (slot * (LEVELS + 1) + LEVEL - 1) * 2
         if LEVEL > 1:
             prefix = tl.load(state)
             need = tl.load(state + 1)
-        digit, before = _pick(histograms + (segment * LEVELS + LEVEL - 1) * BINS, need)
+        digit, before = _pick(histograms + (slot * LEVELS + LEVEL - 1) * BINS, need)
         prefix = prefix | (digit.to(tl.int64) << LAST_SHIFT)
         need -= before
         tl.store(state + 2, prefix)
@@ -91,25 +93,28 @@ def histogram_kernel(
         column = tl.arange(0, WIDTH)
         inside = (row < tl.load(segment_end + segment))[:, None] & (start + column < columns)[None, :]
         tile = tl.load(work + row.to(tl.int64)[:, None] * columns + start + column[None, :], mask=inside, other=0.0)
-        scale = tl.load(diagonal + start + column, mask=start + column < columns, other=0.0)
+        scale = tl.load(inverse + start + column, mask=start + column < columns, other=0.0)
         position = (row - tl.load(segment_start + segment)).to(tl.int64)[:, None] * WIDTH + column[None, :]
         key = _key(tile, scale[None, :], position)
         inside = inside & ((key >> (SHIFT + BITS)) == (prefix >> (SHIFT + BITS)))
         digits = ((key >> SHIFT) & ((1 << BITS) - 1)).to(tl.int32)
-        found = tl.histogram(tl.reshape(digits, (ROWS * WIDTH,)), BINS, mask=tl.reshape(inside, (ROWS * WIDTH,)))
-        at = histograms + (segment * LEVELS + LEVEL) * BINS + tl.arange(0, BINS)
-        tl.atomic_add(at, found, mask=found > 0)
+        histogram = histograms + (slot * LEVELS + LEVEL) * BINS
+        if LEVEL == 0:
+            found = tl.histogram(tl.reshape(digits, (ROWS * WIDTH,)), BINS, mask=tl.reshape(inside, (ROWS * WIDTH,)))
+            tl.atomic_add(histogram + tl.arange(0, BINS), found, mask=found > 0)
+        else:  # few are left
+            tl.atomic_add(histogram + digits, 1, mask=inside)
 
 
 @triton.jit
 def block_kernel(
-    work, change, factor, diagonal, scales, zeros, group_of, row_segment, segment_start, states,
-    rows, columns, start, groups,
+    work, change, factor, inverse, scales, zeros, group_of, row_segment, segment_start, states,
+    rows, columns, start, groups, segments,
     QUANTIZE: tl.constexpr, FRESH: tl.constexpr, GROUP: tl.constexpr, TOP: tl.constexpr, SYM: tl.constexpr,
     JOINT: tl.constexpr, LEVELS: tl.constexpr, PRUNED: tl.constexpr, OF: tl.constexpr,
     ROWS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """Compresses WIDTH columns of ROWS rows in registers, one after another; see ``columns.solve``.
+    """Compresses WIDTH columns of ROWS rows in registers, one after another; see ``columns.run``.
 
     ``work`` [rows, columns] goes from updated to compressed weights, ``change`` [rows, WIDTH] gets their difference.
     """
@@ -119,20 +124,21 @@ def block_kernel(
     at = row.to(tl.int64)[:, None] * columns + start + column[None, :]
     tile = tl.load(work + at, mask=inside, other=0.0)
     lost = tl.zeros((ROWS, WIDTH), tl.float32)
-    diagonals = tl.load(diagonal + start + column, mask=start + column < columns, other=0.0)
+    scaling = tl.load(inverse + start + column, mask=start + column < columns, other=0.0)
     pruned = tl.zeros((ROWS, WIDTH), tl.int1)
     if JOINT:
         segment = tl.load(row_segment + row, mask=row < rows, other=0)
         position = (row - tl.load(segment_start + segment)).to(tl.int64)[:, None] * WIDTH + column[None, :]
-        last = tl.load(states + (segment * (LEVELS + 1) + LEVELS) * 2)
-        pruned = _key(tile, diagonals[None, :], position) <= last[:, None]
+        slot = start // WIDTH * segments + segment
+        last = tl.load(states + (slot * (LEVELS + 1) + LEVELS) * 2)
+        pruned = _key(tile, scaling[None, :], position) <= last[:, None]
     scale = tl.full((ROWS,), 1.0, tl.float32)
     zero = tl.full((ROWS,), 0.0, tl.float32)
     for j in range(0, tl.minimum(WIDTH, columns - start)):
         here = (column == j)[None, :]
-        if OF > 0:
+        if OF > 0:  # noqa: SIM102 (one is known when compiling, and j % 0 is an error)
             if j % OF == 0:
-                scaled = tile * diagonals[None, :]
+                scaled = tile * scaling[None, :]
                 metric = scaled * scaled
                 rank = tl.zeros((ROWS, WIDTH), tl.int32)
                 for i in tl.static_range(OF):
@@ -145,6 +151,9 @@ def block_kernel(
                 if j % GROUP == 0:
                     cell = tl.where(((column >= j) & (column < j + GROUP))[None, :], tile, 0.0)
                     scale, zero = _grid(tl.min(cell, 1), tl.max(cell, 1), TOP, SYM)
+                    place = row.to(tl.int64) * groups + (start + j) // GROUP
+                    tl.store(scales + place, scale, mask=row < rows)
+                    tl.store(zeros + place, zero, mask=row < rows)
             else:
                 place = row.to(tl.int64) * groups + tl.load(group_of + start + j)
                 scale = tl.load(scales + place, mask=row < rows, other=1.0)

@@ -6,15 +6,19 @@ import triton.language as tl
 
 @triton.jit
 def smallest_kernel(metric, mask, columns, count, WIDTH: tl.constexpr):
-    """Marks the ``count`` smallest of a row of ``metric`` (>= 0) in ``mask``, of equal ones the first; a row a program.
+    """Marks the ``count`` smallest of a row of ``metric`` in ``mask``, of equal ones the first; a row a program.
 
-    The threshold is built bit by bit, from the top: the bits of a float32 >= 0 sort as it does.
+    The threshold is built bit by bit, from the top: with those of negative numbers flipped, the bits of a float32 sort
+    as it does. Adding 0 makes one of the two zeros.
     """
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, WIDTH)
-    value = tl.load(metric + row * columns + column, mask=column < columns, other=0.0)
-    bits = tl.where(column < columns, value.to(tl.int32, bitcast=True), 2147483647)
-    threshold = tl.zeros((), tl.int32)
+    value = tl.load(metric + row * columns + column, mask=column < columns, other=0.0) + 0.0
+    bits = value.to(tl.int32, bitcast=True)
+    bits = tl.where(bits < 0, bits ^ 2147483647, bits)
+    bits = tl.where(column < columns, bits, 2147483647)
+    negative = tl.sum((bits < 0).to(tl.int32))
+    threshold = tl.where(negative >= count, -2147483648, 0).to(tl.int32)
     for i in range(0, 31):
         candidate = threshold | (1 << (30 - i))
         smaller = tl.sum((bits < candidate).to(tl.int32))
