@@ -109,9 +109,19 @@ def reliability_drawing(groups: Sequence[Group]) -> Drawing | None:
             picked = [top_choice(r.tasks[t]) for r in records for t in tasks if t in r.tasks]
             if not picked:
                 continue
-            bins = statistics.reliability(np.concatenate([p[0] for p in picked]), np.concatenate([p[1] for p in picked]), BINS)
+            bins = statistics.reliability(
+                np.concatenate([p[0] for p in picked]), np.concatenate([p[1] for p in picked]), BINS
+            )
             colour, marker = (PLACES["ink"], "o") if k == 0 else series(k - 1)
-            ax.plot([b.confidence for b in bins], [b.accuracy for b in bins], color=colour, marker=marker, linewidth=1.3, markersize=4.2, label=name)
+            ax.plot(
+                [b.confidence for b in bins],
+                [b.accuracy for b in bins],
+                color=colour,
+                marker=marker,
+                linewidth=1.3,
+                markersize=4.2,
+                label=name,
+            )
             data += [[name, b.confidence, b.accuracy, b.n] for b in bins]
         ax.set_xlim(0, 1)
         ax.set_ylim(0, 1)
@@ -120,5 +130,9 @@ def reliability_drawing(groups: Sequence[Group]) -> Drawing | None:
         ax.set_ylabel("share right")
         figure.legend(loc="outside right upper", fontsize=8.5)
         svg = to_svg(figure, f"{model}: reliability diagram")
-    caption = f"Bins of equal width ({BINS}) over {', '.join(tasks)}, draws pooled; on the dashed line confidence equals accuracy."
-    return Drawing(f"{model}-reliability", f"{model}: confidence against accuracy", caption, svg, to_csv(["method", "confidence", "accuracy", "items"], data))
+    where = ", ".join(tasks)
+    caption = f"{BINS} bins of equal width over {where}, draws pooled; on the dashed line confidence equals accuracy."
+    title = f"{model}: confidence against accuracy"
+    return Drawing(
+        f"{model}-reliability", title, caption, svg, to_csv(["method", "confidence", "accuracy", "items"], data)
+    )

@@ -11,13 +11,14 @@ import numpy as np
 
 from fixtures.records import Record, Verdict
 from reports import figures, heat
-from reports.answer import Answer, answers, controls_note, headlines
+from reports.answer import Answer, Headline, answers, controls_note, headlines
 from reports.confidence import ConfidenceTable, confidence_tables, reliability_drawing
 from reports.figures import Drawing
 from reports.groups import Group
 from reports.heat import HeatMap
 from reports.notes import notes
 from reports.tables import Table, make_tables
+from reports.terminal import ORDER
 
 DRAWN_MODELS = 12  # figures of more models would make the page heavy; their numbers are in the tables and the CSV
 
@@ -49,7 +50,7 @@ class Cost:
 @dataclass
 class Context:
     manifest: dict[str, Any]
-    headlines: list[str]
+    headlines: list[Headline]
     sections: list[Section]
     verdicts: list[Verdict]
     counts: Counter[str]
@@ -63,6 +64,11 @@ class Context:
     planned: int
 
     @property
+    def gate_counts(self) -> str:
+        found = ", ".join(f"{self.counts[o]} {o}" for o in ORDER if self.counts[o])
+        return f"Gates: {found}." if found else "No gate was judged."
+
+    @property
     def title(self) -> str:
         return str(self.manifest.get("title") or self.manifest["profile"])
 
@@ -70,14 +76,14 @@ class Context:
 def gather(manifest: dict[str, Any], records: Sequence[Record], verdicts: Sequence[Verdict]) -> Context:
     groups, tables = make_tables(manifest, records, verdicts)
     sections = [_section(table, k < DRAWN_MODELS) for k, table in enumerate(tables)]
-    found = notes(manifest, records, groups)
+    found = controls_note(tables) + notes(manifest, records, groups)
     if len(tables) > DRAWN_MODELS:
         found.append(f"figures are drawn for the first {DRAWN_MODELS} of {len(tables)} tables; the CSV has all of them")
     planned = {case["id"] for case in manifest["cases"]}
     used = [record for record in records if record.id in planned]
     return Context(
         manifest=manifest,
-        headlines=headlines(tables) + controls_note(tables),
+        headlines=headlines(tables),
         sections=sections,
         verdicts=list(verdicts),
         counts=Counter(v.outcome for v in verdicts),
@@ -120,7 +126,7 @@ def _costs(groups: Sequence[Group]) -> list[Cost]:
         def median(name: str, rows: list[Record] = rows) -> float:
             return float(np.median([r.seconds.get(name, 0.0) for r in rows]))
 
-        linears = [x for x in rows[0].compression.get("linears", [])]
+        linears = rows[0].compression.get("linears", [])
         sizes = [float(np.prod(x["shape"])) for x in linears]
         memory = max(r.peak_memory for r in rows)
         costs.append(

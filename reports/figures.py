@@ -14,6 +14,8 @@ from reports.groups import CONTROLS, is_calibrated
 from reports.svg import PLACES, canvas, series, to_svg
 from reports.tables import Cell, Row, Table
 
+WIDTH = 9.6  # inches: the card of a wide page; a narrow one scrolls
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -43,13 +45,20 @@ def by_source(table: Table) -> Drawing:
     rows = [row for row in table.rows if row.cells][::-1]
     sources = table.sources
     height = 0.9 + sum(0.2 + 0.13 * _lanes(row) for row in rows)
-    with canvas(7.2, height) as (figure, axes):
+    with canvas(WIDTH, height) as (figure, axes):
         ax, ticks, position = axes[0, 0], [], 0.0
         for row in rows:
             start = position
             for cell in _shown(row):
                 colour, marker = series(sources.index(cell.source))
-                _whisker(ax, cell, position, table.scale, colour if is_calibrated(row.group.method) else PLACES["ink"], marker)
+                _whisker(
+                    ax,
+                    cell,
+                    position,
+                    table.scale,
+                    colour if is_calibrated(row.group.method) else PLACES["ink"],
+                    marker,
+                )
                 position += 0.13
             ticks.append((start + position - 0.13) / 2)
             position += 0.2
@@ -63,7 +72,8 @@ def by_source(table: Table) -> Drawing:
     return Drawing(
         f"{table.model}-{table.outcome}-by-source",
         f"{table.model}: {table.title}",
-        "Mean over draws with its 95 % interval over items and draws. A method that sees no calibration data has one mark.",
+        "Mean over draws with its 95 % interval over items and draws; a method that sees no calibration data has one "
+        "mark. Sources share their documents, so two may differ surely although their intervals touch.",
         svg,
         _cells_csv(table),
     )
@@ -98,18 +108,24 @@ def _legend(figure: Any, sources: Sequence[str]) -> None:
         Line2D([], [], color=series(k)[0], marker=series(k)[1], linewidth=1.4, markersize=4.6, label=source)
         for k, source in enumerate(sources)
     ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=min(6, len(handles)), handlelength=1.4, columnspacing=1.2)
+    figure.legend(
+        handles=handles, loc="outside upper left", ncols=min(6, len(handles)), handlelength=1.4, columnspacing=1.2
+    )
 
 
 def every_draw(table: Table) -> Drawing | None:
     """A strip a source for each calibrated method, on the method's own scale; None without a second draw."""
-    rows = [row for row in table.rows if is_calibrated(row.group.method) and any(c.sd is not None for c in row.cells.values())]
+    rows = [
+        row
+        for row in table.rows
+        if is_calibrated(row.group.method) and any(c.sd is not None for c in row.cells.values())
+    ]
     if not rows:
         return None
-    columns = min(2, len(rows))
+    columns = min(3, len(rows))
     down = -(-len(rows) // columns)
     most = max(len(row.cells) for row in rows)
-    with canvas(7.2, 0.2 + down * (0.75 + 0.2 * most), down, columns) as (figure, axes):
+    with canvas(WIDTH, 0.2 + down * (0.75 + 0.2 * most), down, columns) as (figure, axes):
         for ax in axes.flat[len(rows) :]:
             ax.set_visible(False)
         for ax, row in zip(axes.flat, rows, strict=False):
@@ -142,7 +158,9 @@ def _strip(ax: Any, table: Table, row: Row) -> None:
             ax.text(place, y, arrow, ha=side, va="center", color=PLACES["soft"], fontsize=8)
             continue
         values = np.asarray(cell.values) * table.scale
-        ax.plot(values, np.full(values.size, y), marker=marker, color=colour, linestyle="none", markersize=4.4, alpha=0.75)
+        ax.plot(
+            values, np.full(values.size, y), marker=marker, color=colour, linestyle="none", markersize=4.4, alpha=0.75
+        )
         ax.plot([mean, mean], [y - 0.32, y + 0.32], color=PLACES["ink"], linewidth=1.3)
     ax.set_xlim(low - pad, high + pad)
     ax.set_ylim(-0.6, len(cells) - 0.4)
@@ -154,7 +172,18 @@ def _strip(ax: Any, table: Table, row: Row) -> None:
 def _cells_csv(table: Table) -> str:
     header = ["model", "method", "source", "outcome", "unit", "draws", "mean", "sd", "low", "high"]
     rows = (
-        [table.model, name_of(table, row), c.source, table.outcome, table.unit, len(c.values), c.mean, c.sd, c.low, c.high]
+        [
+            table.model,
+            name_of(table, row),
+            c.source,
+            table.outcome,
+            table.unit,
+            len(c.values),
+            c.mean,
+            c.sd,
+            c.low,
+            c.high,
+        ]
         for row in table.rows
         for c in row.cells.values()
     )
@@ -212,7 +241,7 @@ def variance_components(table: Table) -> Drawing | None:
     if not found:
         return None
     k = table.scale
-    with canvas(7.2, 0.95 + 0.36 * len(found)) as (figure, axes):
+    with canvas(WIDTH, 0.95 + 0.36 * len(found)) as (figure, axes):
         ax = axes[0, 0]
         for y, part in enumerate(found):
             if part.source is not None:
@@ -220,7 +249,9 @@ def variance_components(table: Table) -> Drawing | None:
             low, high = (part.draw_low or 0) * k, (part.draw_high or 0) * k
             ax.plot([low, high], [y, y], color=PLACES["c0"], linewidth=1.6, solid_capstyle="round")
             ax.plot([(part.draw or 0) * k], [y], marker="o", color=PLACES["c0"], linestyle="none", markersize=5)
-            ax.plot([(part.items or 0) * k], [y - 0.17], marker="|", color=PLACES["ink"], linestyle="none", markersize=8)
+            ax.plot(
+                [(part.items or 0) * k], [y - 0.17], marker="|", color=PLACES["ink"], linestyle="none", markersize=8
+            )
         ax.set_yticks(range(len(found)), [part.method for part in found])
         ax.set_ylim(-0.5, len(found) - 0.5)
         ax.set_xlim(left=0)

@@ -24,9 +24,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 BYTES_IN_MARKDOWN = 900_000  # a step summary on GitHub takes 1 MiB and drops anything longer whole
 
 
-def write_all(
-    manifest: dict[str, Any], records: Sequence[Record], verdicts: Sequence[Verdict], folder: Path
-) -> Path:
+def write_all(manifest: dict[str, Any], records: Sequence[Record], verdicts: Sequence[Verdict], folder: Path) -> Path:
     """The path of report.html. Raises ``OSError`` naming the file that could not be written."""
     context = gather(manifest, records, verdicts)
     drawings = [d for section in context.sections for d in section.drawings] + context.reliability
@@ -58,7 +56,11 @@ def html(context: Context) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.globals.update(
         unique_ids=unique_ids,
@@ -100,7 +102,18 @@ def records_csv(records: Iterable[Record]) -> str:
     records = list(records)
     domains = sorted({d for r in records for d in r.nll})
     tasks = sorted({t for r in records for t in r.tasks})
-    head = ["id", "model", "method", "source", "seed", "weights_hash", "model_hash", "compress_s", "total_s", "peak_memory"]
+    head = [
+        "id",
+        "model",
+        "method",
+        "source",
+        "seed",
+        "weights_hash",
+        "model_hash",
+        "compress_s",
+        "total_s",
+        "peak_memory",
+    ]
     header = head + [f"nll_{d}" for d in domains] + [f"accuracy_{t}" for t in tasks]
 
     def row(record: Record) -> list[Any]:
@@ -125,7 +138,7 @@ def as_json(context: Context) -> dict[str, Any]:
         "profile": context.manifest.get("profile"),
         "records": context.records,
         "planned": context.planned,
-        "answer": context.headlines,
+        "answer": [str(line) for line in context.headlines],
         "answers": [vars(answer) for section in context.sections for answer in section.answers],
         "tables": [
             {
@@ -151,11 +164,13 @@ def as_json(context: Context) -> dict[str, Any]:
 
 def markdown(context: Context) -> str:
     """The answer, tables, gates and notes; cut at a size that GitHub still shows."""
-    parts = [f"# {context.title}", *context.headlines]
+    parts = [f"# {context.title}", *(f"**{line.lead}** {line.rest}" for line in context.headlines)]
     for section in context.sections:
         parts.append(f"## {section.table.model}: {section.table.title}\n\n{_markdown_table(section.table)}")
         if section.answers:
-            parts.append("\n".join(f"- **{a.method}**: {a.source or 'open'}; {a.words}. {a.draws}." for a in section.answers))
+            parts.append(
+                "\n".join(f"- **{a.method}**: {a.source or 'open'}; {a.words}. {a.draws}." for a in section.answers)
+            )
     counts = ", ".join(f"{context.counts[o]} {o}" for o in ORDER if context.counts[o]) or "none was judged"
     parts.append(f"## Gates: {counts}")
     shown = [v for o in ORDER for v in context.verdicts if v.outcome == o]

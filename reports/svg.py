@@ -120,6 +120,7 @@ def standalone(text: str) -> str:
     """A file of its own: the colours of both themes inside."""
     light = ";".join(f"--{k}:{v}" for k, v in LIGHT.items())
     dark = ";".join(f"--{k}:{v}" for k, v in DARK.items())
-    style = f"<style>svg{{{light};background:#fff}}@media(prefers-color-scheme:dark){{svg{{{dark};background:#16181b}}}}</style>"
+    night = f"@media(prefers-color-scheme:dark){{svg{{{dark};background:#16181b}}}}"
+    style = f"<style>svg{{{light};background:#fff}}{night}</style>"
     end = text.index(">") + 1
     return f'<?xml version="1.0" encoding="utf-8"?>\n{text[:end]}{style}{text[end:]}'
