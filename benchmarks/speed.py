@@ -25,7 +25,7 @@ class Shape:
 SHAPES = {
     "7b": Shape(4096, 11008, 32, 32, 32),
     "smollm2-135m": Shape(576, 1536, 9, 3, 30, 64, 49152),
-    "small": Shape(256, 768, 4, 4, 2, 128, 512, 16, 128),
+    "small": Shape(256, 768, 4, 4, 2, 128, 512, 16, 64),
 }
 METHODS = ("wanda-0.5", "wanda-2of4", "gptq-w4g{group_size}", "sparsegpt-0.5", "sparsegpt-2of4")
 BATCH_SIZE = 8

@@ -43,12 +43,11 @@ def test_compression_speed(spelling: str, dense: Any, device: str, benchmark: An
     # The first run compiles kernels: it is not counted.
     benchmark.pedantic(
         lambda: costs.append(cost(model, ids, method, floor)),
-        setup=lambda: randomize(model), warmup_rounds=1, rounds=2,
+        setup=lambda: randomize(model), warmup_rounds=1, rounds=3 if device == "cuda" else 1,
     )  # fmt: skip
     best = min(costs[1:], key=lambda found: found.seconds["total"])
     benchmark.extra_info.update(method=method, floor=floor, peak_memory=best.peak_memory, **best.seconds)
     with capsys.disabled():
         print(f"\n{method:>16}: {best}")
-    stages = sum(best.seconds[name] for name in ("forward", "statistics", "solve"))
-    assert stages <= 1.01 * best.seconds["total"], "stages overlap or are counted twice"
-    assert best.seconds["forward"] > 0.3 * floor, "a walk without its two forward passes"
+    accounted = sum(best.seconds[name] for name in ("forward", "statistics", "solve")) / best.seconds["total"]
+    assert 0.5 < accounted < 1.01, "stages overlap, or most of the time is in none"
