@@ -103,8 +103,8 @@ class TestSummary:
         assert row.count("±0 ") + row.endswith("±0") == 3
 
     def test_a_failure_and_an_open_question_are_not_passes(self):
-        manifest, records = simulate(WORLD)
-        manifest["gates"] = {"variance_limit": 0.0001, "gates": ["variance", "regression"]}
+        manifest, records = simulate(dataclasses.replace(WORLD, draw_sd=0.05))
+        manifest["gates"] = {"variance_limit": 0.001, "gates": ["variance", "regression"]}
         text = reports.summary(manifest, records, gates.judge(manifest, records))
         assert "2 fail, 1 inconclusive" in text
         assert "FAIL variance[known-corpus-1m wanda-0.5]" in text or "fail variance, 2 times" in text
@@ -154,15 +154,10 @@ class TestFiles:
 
     def test_the_answer_comes_first_and_every_part_is_there(self, written):
         text = " ".join("".join(Page((written / "report.html").read_text()).text).split())
-        parts = [
-            "calibrate on web.",
-            "Damage, nats a token",
-            "every draw",
-            "what moves the result",
-            "Source against method",
-        ]
-        parts += ["Confidence and changed answers", "Time and memory", "Gates", "Repaired, skipped", "Provenance"]
-        places = [text.index(part) for part in parts if part not in ("Gates",)]
+        parts = ["calibrate on web.", "Damage, nats a token", ": every draw", "what moves the result"]
+        parts += ["Source against method", "Confidence and changed answers", "Medians over cases"]
+        parts += ["A gate fails only if", "Repaired, skipped", "profile", "Licences of models"]
+        places = [text.index(part) for part in parts]
         assert places == sorted(places)
         assert "CC0-1.0" in text
 
@@ -247,6 +242,7 @@ class TestSizes:
         assert {v.outcome for v in verdicts if v.gate == "variance"} == {"inconclusive"}
         assert reports.write(manifest, records, verdicts, tmp_path).exists()
 
+    @pytest.mark.slow
     def test_ten_thousand_records(self, tmp_path):
         world = World(
             models=tuple(f"model-{k}" for k in range(20)),
