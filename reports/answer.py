@@ -49,10 +49,10 @@ def _answer(table: Table, row: Row) -> Answer:
     draws = _draws(table, row)
     if row.best is None or verdict is None:
         why = verdict.reason if verdict else (row.problem or "the sources were not compared")
-        return Answer(*common, "open", "", f"cannot say yet: {why}", "", draws)
+        return Answer(*common, "open", "", why, "", draws)
     worst = verdict.details["order"][-1]
-    gap = f"{number(verdict.estimate or 0, table)} less damage than {worst}{_share(row, verdict)}"
-    gap += f" (95 % interval {number(verdict.low or 0, table)} to {number(verdict.high or 0, table)})"
+    gap = f"{worst} costs {number(verdict.estimate or 0, table)} more"
+    gap += f" ({number(verdict.low or 0, table)} to {number(verdict.high or 0, table)}){_share(row, verdict)}"
     if row.decided:
         return Answer(*common, "yes", row.best, "better than every other source beyond the draws", gap, draws)
     others = [s for s in verdict.details["order"] if s != row.best and s not in row.tied]
@@ -69,7 +69,7 @@ def _share(row: Row, verdict: Verdict) -> str:
     worst = row.cells.get(verdict.details["order"][-1])
     if worst is None or worst.mean <= 0 or verdict.estimate is None:
         return ""
-    return f", {verdict.estimate / worst.mean:.0%} of it"
+    return f", {verdict.estimate / worst.mean:.0%} of its damage"
 
 
 def _draws(table: Table, row: Row) -> str:
@@ -79,7 +79,7 @@ def _draws(table: Table, row: Row) -> str:
     text = f"± {number(sd, table)}"
     if row.variance is not None and row.variance.estimate is not None and row.variance.high is not None:
         low, high = number(row.variance.low or 0, table), number(row.variance.high, table)
-        text += f" (of it by the text: {number(row.variance.estimate, table)}, interval {low} to {high})"
+        text += f", by its text {number(row.variance.estimate, table)} ({low} to {high})"
     return text
 
 
