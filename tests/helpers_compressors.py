@@ -74,8 +74,12 @@ def observe(inputs: Tensor, wants: str, batches: int = 1) -> Statistics:
 def solve(method: str | Method, weights: list[Tensor], inputs: Tensor) -> list[Solved]:
     """What an algorithm makes of linears that share their inputs."""
     method = parse(method)
-    run = import_module(module_name(method.algorithm)).solve
-    return run(weights, observe(inputs, method.entry.statistics), method)
+    return solver(method)(weights, observe(inputs, method.entry.statistics), method)
+
+
+def solver(method: Method) -> Any:
+    """The function ``solve`` of a method's file."""
+    return import_module(module_name(method.algorithm)).solve
 
 
 def compress_layer(method: str | Method, layer: Layer) -> Tensor:
@@ -91,10 +95,10 @@ def tiny_llama(seed: int = 0, **changes: Any) -> Any:
     """A random Llama of two blocks, hidden 64; its random state is its own."""
     from transformers import LlamaConfig
 
-    shape = dict(
-        hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-        vocab_size=128, max_position_embeddings=64,
-    )  # fmt: skip
+    shape: dict[str, Any] = {
+        "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "vocab_size": 128, "max_position_embeddings": 64,
+    }  # fmt: skip
     return random_model(LlamaConfig(**(shape | changes)), seed)
 
 
