@@ -28,7 +28,10 @@ def smallest(metric: Tensor, sparsity: float) -> Tensor:
 
         return select.smallest(metric, count)
     # Selection is linear in n where a sort is not; entries equal to the last one pruned are then taken in order.
-    threshold = metric.kthvalue(count, dim=1, keepdim=True).values
+    if metric.is_cuda:  # there kthvalue takes one multiprocessor a row, topk all
+        threshold = metric.topk(count, dim=1, largest=False, sorted=False).values.amax(1, keepdim=True)
+    else:
+        threshold = metric.kthvalue(count, dim=1, keepdim=True).values
     mask = metric < threshold
     equal = metric == threshold
     missing = count - mask.sum(1, keepdim=True)

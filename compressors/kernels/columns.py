@@ -19,7 +19,7 @@ from torch import Tensor
 
 WIDTH = 128
 ROWS, WARPS = 16, 4  # of one program; they change the speed only
-DIGITS = ((52, 11), (42, 10), (32, 10))  # shift and bits of the digits of a metric, above its position
+DIGITS = ((54, 9), (43, 11), (32, 11))  # shift and bits of the digits of a metric, above its position
 
 
 class Plan(NamedTuple):
@@ -109,6 +109,12 @@ def _fit(work: Tensor, grids: Grids, plan: Plan, size: int, start: int, stop: in
         )  # fmt: skip
 
 
+def digits(rows: int) -> list[tuple[int, int]]:
+    """Shift and bits of every digit of a key: a metric's bits, then the position in a block of this many rows."""
+    bits = (rows * WIDTH - 1).bit_length()
+    return [*DIGITS, *((max(0, bits - 11 * (i + 1)), min(11, bits - 11 * i)) for i in range(-(-bits // 11)))]
+
+
 class _Masks:
     """Which entries of 128 columns are pruned, jointly over the rows of each matrix: an exact selection by digits."""
 
@@ -133,9 +139,7 @@ class _Masks:
         self.row_segment = (
             torch.arange(self.segments, dtype=torch.int32).repeat_interleave(torch.tensor(heights)).to(device)
         )
-        bits = max(1, (max(heights) * WIDTH - 1).bit_length())
-        lower = [(max(0, bits - 11 * (i + 1)), min(11, bits - 11 * i)) for i in range(-(-bits // 11))]
-        self.digits = [*DIGITS, *lower]
+        self.digits = digits(max(heights))
         chunks = [(i, row) for i, end in enumerate(ends) for row in range(starts[i], end, self.CHUNK)]
         self.chunk_segment, self.chunk_row = torch.tensor(chunks, dtype=torch.int32).T.contiguous().to(device)
         shape = (len(counts), self.segments, len(self.digits))

@@ -24,6 +24,12 @@ def _grid(low, high, TOP: tl.constexpr, SYM: tl.constexpr):
 
 
 @triton.jit
+def _rounded(value, scale, zero, TOP: tl.constexpr):
+    code = _nearest(tl.div_rn(value, scale)) + zero
+    return (tl.minimum(tl.maximum(code, 0.0), TOP) - zero) * scale
+
+
+@triton.jit(do_not_specialize=["rows", "groups", "first"])
 def fit_kernel(
     work, scales, zeros, rows, columns, groups, first, size,
     TOP: tl.constexpr, SYM: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
@@ -62,7 +68,7 @@ def _pick(histogram, need):
     return tl.sum(before.to(tl.int32)), tl.max(tl.where(before, running, 0))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["segments"])
 def histogram_kernel(
     work, inverse, chunk_segment, chunk_row, segment_start, segment_end, counts, histograms, states,
     columns, start, segments,
@@ -100,13 +106,31 @@ def histogram_kernel(
         digits = ((key >> SHIFT) & ((1 << BITS) - 1)).to(tl.int32)
         histogram = histograms + (slot * LEVELS + LEVEL) * BINS
         if LEVEL == 0:
-            found = tl.histogram(tl.reshape(digits, (ROWS * WIDTH,)), BINS, mask=tl.reshape(inside, (ROWS * WIDTH,)))
-            tl.atomic_add(histogram + tl.arange(0, BINS), found, mask=found > 0)
+            flat = tl.reshape(digits, (ROWS * WIDTH,))
+            found = tl.histogram(flat, 1 << BITS, mask=tl.reshape(inside, (ROWS * WIDTH,)))
+            tl.atomic_add(histogram + tl.arange(0, 1 << BITS), found, mask=found > 0)
         else:  # few are left
             tl.atomic_add(histogram + digits, 1, mask=inside)
 
 
 @triton.jit
+def _cell(column, first, SIZE: tl.constexpr):
+    return ((column >= first) & (column < first + SIZE))[None, :]
+
+
+@triton.jit
+def _pattern(tile, scaling, column, first, OF: tl.constexpr):
+    """Ranks, by (w / U_jj)^2 and then by position, that are right for the OF columns from ``first`` on."""
+    scaled = tile * scaling[None, :]
+    metric = scaled * scaled
+    rank = tl.zeros(tile.shape, tl.int32)
+    for i in tl.static_range(OF):
+        other = tl.sum(tl.where((column == first + i)[None, :], metric, 0.0), 1)[:, None]
+        rank += ((other < metric) | ((other == metric) & (first + i < column)[None, :])).to(tl.int32)
+    return rank
+
+
+@triton.jit(do_not_specialize=["rows", "groups", "segments"])
 def block_kernel(
     work, change, factor, inverse, scales, zeros, group_of, row_segment, segment_start, states,
     rows, columns, start, groups, segments,
@@ -138,18 +162,11 @@ def block_kernel(
         here = (column == j)[None, :]
         if OF > 0:  # noqa: SIM102 (one is known when compiling, and j % 0 is an error)
             if j % OF == 0:
-                scaled = tile * scaling[None, :]
-                metric = scaled * scaled
-                rank = tl.zeros((ROWS, WIDTH), tl.int32)
-                for i in tl.static_range(OF):
-                    other = tl.sum(tl.where((column == j + i)[None, :], metric, 0.0), 1)[:, None]
-                    rank += ((other < metric) | ((other == metric) & (j + i < column)[None, :])).to(tl.int32)
-                cell = ((column >= j) & (column < j + OF))[None, :]
-                pruned = tl.where(cell, rank < PRUNED, pruned)
+                pruned = tl.where(_cell(column, j, OF), _pattern(tile, scaling, column, j, OF) < PRUNED, pruned)
         if QUANTIZE:
             if FRESH:
                 if j % GROUP == 0:
-                    cell = tl.where(((column >= j) & (column < j + GROUP))[None, :], tile, 0.0)
+                    cell = tl.where(_cell(column, j, GROUP), tile, 0.0)
                     scale, zero = _grid(tl.min(cell, 1), tl.max(cell, 1), TOP, SYM)
                     place = row.to(tl.int64) * groups + (start + j) // GROUP
                     tl.store(scales + place, scale, mask=row < rows)
@@ -163,8 +180,7 @@ def block_kernel(
         if JOINT or OF > 0:
             value = tl.sum(tl.where(here & (pruned == 0), tile, 0.0), 1)
         if QUANTIZE:
-            code = _nearest(tl.div_rn(value, scale)) + zero
-            value = (tl.minimum(tl.maximum(code, 0.0), TOP) - zero) * scale
+            value = _rounded(value, scale, zero, TOP)
         delta = (updated - value)[:, None]
         later = (column > j) & (start + column < columns)
         ahead = tl.load(factor + (start + j).to(tl.int64) * columns + start + column, mask=later, other=0.0)
