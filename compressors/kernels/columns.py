@@ -17,6 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from compressors.grid import TIE_BREAK
+
 WIDTH = 128
 ROWS, WARPS = 16, 4  # of one program; they change the speed only
 DIGITS = ((54, 9), (43, 11), (32, 11))  # shift and bits of the digits of a metric, above its position
@@ -81,7 +83,7 @@ def run(
             masks.row_segment, masks.segment_start, masks.states,
             rows, columns, start, grids.scale.shape[1], len(heights),
             QUANTIZE=plan.bits is not None, FRESH=fresh, GROUP=size, TOP=2 ** (plan.bits or 1) - 1, SYM=plan.sym,
-            JOINT=masks.counts is not None, LEVELS=len(masks.digits),
+            TIE_BREAK=TIE_BREAK, JOINT=masks.counts is not None, LEVELS=len(masks.digits),
             PRUNED=(plan.group or 0) - (plan.keep or 0), OF=plan.group or 0,
             ROWS=ROWS, WIDTH=WIDTH, num_warps=WARPS,
         )  # fmt: skip
@@ -105,7 +107,8 @@ def _fit(work: Tensor, grids: Grids, plan: Plan, size: int, start: int, stop: in
     if last > first:
         fit_kernel[(-(-rows // ROWS), last - first)](
             work, grids.scale, grids.zero, rows, columns, columns // size, first, size,
-            TOP=2 ** (plan.bits or 1) - 1, SYM=plan.sym, ROWS=ROWS, WIDTH=min(WIDTH, 1 << (size - 1).bit_length()),
+            TOP=2 ** (plan.bits or 1) - 1, SYM=plan.sym, TIE_BREAK=TIE_BREAK,
+            ROWS=ROWS, WIDTH=min(WIDTH, 1 << (size - 1).bit_length()),
         )  # fmt: skip
 
 

@@ -13,10 +13,10 @@ def _nearest(value):
 
 
 @triton.jit
-def _grid(low, high, TOP: tl.constexpr, SYM: tl.constexpr):
-    """Scale and zero point of groups that span [low, high], which includes 0; exact divisions, as eager torch."""
+def _grid(low, high, TOP: tl.constexpr, SYM: tl.constexpr, TIE_BREAK: tl.constexpr):
+    """``compressors.grid.fit`` of groups that span [low, high], which includes 0; divisions are exact."""
     if SYM:
-        high = tl.maximum(high, -low)
+        high = tl.maximum(high, -low) * TIE_BREAK
         low = -high
     scale = tl.where(high == low, 1.0, tl.div_rn(high - low, tl.full(low.shape, TOP, tl.float32)))
     zero = tl.full(low.shape, (TOP + 1) / 2, tl.float32) if SYM else _nearest(tl.div_rn(-low, scale))
@@ -32,7 +32,7 @@ def _rounded(value, scale, zero, TOP: tl.constexpr):
 @triton.jit(do_not_specialize=["rows", "groups", "first"])
 def fit_kernel(
     work, scales, zeros, rows, columns, groups, first, size,
-    TOP: tl.constexpr, SYM: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
+    TOP: tl.constexpr, SYM: tl.constexpr, TIE_BREAK: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     """Fits the grid of group ``first + program_id(1)`` for ROWS rows of ``work`` [rows, columns]."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
@@ -46,7 +46,7 @@ def fit_kernel(
         tile = tl.load(work + at, mask=inside, other=0.0)
         low = tl.minimum(low, tile)
         high = tl.maximum(high, tile)
-    scale, zero = _grid(tl.min(low, 1), tl.max(high, 1), TOP, SYM)
+    scale, zero = _grid(tl.min(low, 1), tl.max(high, 1), TOP, SYM, TIE_BREAK)
     at = row.to(tl.int64) * groups + group
     tl.store(scales + at, scale, mask=row < rows)
     tl.store(zeros + at, zero, mask=row < rows)
@@ -135,7 +135,7 @@ def block_kernel(
     work, change, factor, inverse, scales, zeros, group_of, row_segment, segment_start, states,
     rows, columns, start, groups, segments,
     QUANTIZE: tl.constexpr, FRESH: tl.constexpr, GROUP: tl.constexpr, TOP: tl.constexpr, SYM: tl.constexpr,
-    JOINT: tl.constexpr, LEVELS: tl.constexpr, PRUNED: tl.constexpr, OF: tl.constexpr,
+    TIE_BREAK: tl.constexpr, JOINT: tl.constexpr, LEVELS: tl.constexpr, PRUNED: tl.constexpr, OF: tl.constexpr,
     ROWS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     """Compresses WIDTH columns of ROWS rows in registers, one after another; see ``columns.run``.
@@ -167,7 +167,7 @@ def block_kernel(
             if FRESH:
                 if j % GROUP == 0:
                     cell = tl.where(_cell(column, j, GROUP), tile, 0.0)
-                    scale, zero = _grid(tl.min(cell, 1), tl.max(cell, 1), TOP, SYM)
+                    scale, zero = _grid(tl.min(cell, 1), tl.max(cell, 1), TOP, SYM, TIE_BREAK)
                     place = row.to(tl.int64) * groups + (start + j) // GROUP
                     tl.store(scales + place, scale, mask=row < rows)
                     tl.store(zeros + place, zero, mask=row < rows)
