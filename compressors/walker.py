@@ -22,7 +22,7 @@ from compressors.method import Method, MethodError, parse
 from compressors.observe import Observer
 from compressors.report import CompressionError, CompressionReport, LinearReport
 from compressors.solving import Solved, misfit
-from compressors.statistics import SAMPLE_TOKENS, Statistics, relative_error, working_dtype
+from compressors.statistics import Statistics, relative_error, sampling_stride, working_dtype
 
 PROPAGATIONS = ("sequential", "dense")
 Progress = Callable[[int, int, str], None]
@@ -99,7 +99,7 @@ class _Walk:
                 home = next(block.module.parameters()).device
                 block.module.to(self.device)
                 try:
-                    self._block(index, block, captured, 0 if ids is None else ids.numel())
+                    self._block(index, block, captured, 1 if ids is None else sampling_stride(*ids.shape))
                 finally:
                     block.module.to(home)
                 self.progress(index + 1, len(self.blocks), "done")
@@ -107,9 +107,9 @@ class _Walk:
             self._restore()
             raise
 
-    def _block(self, index: int, block: models.Block, captured: Captured | None, tokens: int) -> None:
+    def _block(self, index: int, block: models.Block, captured: Captured | None, stride: int) -> None:
         columns = {name: models.matrix(linear).shape[1] for name, linear in block.linears.items()}
-        observer = Observer(columns, self.method.entry.statistics, -(-tokens // SAMPLE_TOKENS), self.clock)
+        observer = Observer(columns, self.method.entry.statistics, stride, self.clock)
         last = index == len(self.blocks) - 1
         if captured is not None:
             self.progress(index, len(self.blocks), "observe")

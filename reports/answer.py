@@ -21,6 +21,7 @@ class Answer:
     sure: str
     source: str
     words: str
+    gap: str
     draws: str
 
 
@@ -48,21 +49,19 @@ def _answer(table: Table, row: Row) -> Answer:
     draws = _draws(table, row)
     if row.best is None or verdict is None:
         why = verdict.reason if verdict else (row.problem or "the sources were not compared")
-        return Answer(*common, "open", "", f"cannot say yet: {why}", draws)
+        return Answer(*common, "open", "", why, "", draws)
     worst = verdict.details["order"][-1]
-    gap = f"{number(verdict.estimate or 0, table)} {unit(table)} less damage than {worst}"
-    share = _share(row, verdict)
-    interval = f"95 % interval {number(verdict.low or 0, table)} to {number(verdict.high or 0, table)}"
+    gap = f"{worst} costs {number(verdict.estimate or 0, table)} more"
+    gap += f" ({number(verdict.low or 0, table)} to {number(verdict.high or 0, table)}){_share(row, verdict)}"
     if row.decided:
-        words = f"better than every other source beyond the draws; {gap}{share} ({interval})"
-        return Answer(*common, "yes", row.best, words, draws)
+        return Answer(*common, "yes", row.best, "better than every other source beyond the draws", gap, draws)
     others = [s for s in verdict.details["order"] if s != row.best and s not in row.tied]
     tied = _listed(row.tied)
     if others:
-        words = f"not told apart from {tied}, but better than {_listed(others)}; {gap}{share} ({interval})"
-        return Answer(*common, "partly", row.best, words, draws)
-    words = f"lowest, but no source is told apart from it; it takes {number(verdict.detectable or 0, table)} to see one"
-    return Answer(*common, "no", row.best, words, draws)
+        words = f"not told apart from {tied}, but better than {_listed(others)}"
+        return Answer(*common, "partly", row.best, words, gap, draws)
+    words = f"no source is told apart from it; a difference of {number(verdict.detectable or 0, table)} would be seen"
+    return Answer(*common, "no", row.best, words, gap, draws)
 
 
 def _share(row: Row, verdict: Verdict) -> str:
@@ -70,17 +69,17 @@ def _share(row: Row, verdict: Verdict) -> str:
     worst = row.cells.get(verdict.details["order"][-1])
     if worst is None or worst.mean <= 0 or verdict.estimate is None:
         return ""
-    return f", {verdict.estimate / worst.mean:.0%} of it"
+    return f", {verdict.estimate / worst.mean:.0%} of its damage"
 
 
 def _draws(table: Table, row: Row) -> str:
     sd = row.draw_sd
     if sd is None:
-        return "one draw a source: their spread is unknown"
-    text = f"another draw of the same source: ± {number(sd, table)}"
+        return "unknown: one draw a source"
+    text = f"± {number(sd, table)}"
     if row.variance is not None and row.variance.estimate is not None and row.variance.high is not None:
         low, high = number(row.variance.low or 0, table), number(row.variance.high, table)
-        text += f" (caused by the text: {number(row.variance.estimate, table)}, interval {low} to {high})"
+        text += f", by its text {number(row.variance.estimate, table)} ({low} to {high})"
     return text
 
 

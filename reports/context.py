@@ -20,7 +20,7 @@ from reports.notes import notes
 from reports.tables import Table, make_tables
 from reports.terminal import ORDER
 
-DRAWN_MODELS = 12  # figures of more models would make the page heavy; their numbers are in the tables and the CSV
+DRAWN_MODELS = 8  # figures of more models would make the page heavy; their numbers are in the tables and the CSV
 
 
 @dataclass

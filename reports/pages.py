@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fixtures.records import Record, Verdict
+from reports.answer import Answer
 from reports.context import Context, gather
 from reports.figures import to_csv
 from reports.groups import chosen
@@ -168,9 +169,7 @@ def markdown(context: Context) -> str:
     for section in context.sections:
         parts.append(f"## {section.table.model}: {section.table.title}\n\n{_markdown_table(section.table)}")
         if section.answers:
-            parts.append(
-                "\n".join(f"- **{a.method}**: {a.source or 'open'}; {a.words}. {a.draws}." for a in section.answers)
-            )
+            parts.append("\n".join(_markdown_answer(answer) for answer in section.answers))
     counts = ", ".join(f"{context.counts[o]} {o}" for o in ORDER if context.counts[o]) or "none was judged"
     parts.append(f"## Gates: {counts}")
     shown = [v for o in ORDER for v in context.verdicts if v.outcome == o]
@@ -181,6 +180,11 @@ def markdown(context: Context) -> str:
     if len(text.encode()) > BYTES_IN_MARKDOWN:
         text = text.encode()[:BYTES_IN_MARKDOWN].decode(errors="ignore") + "\n\n(cut here: see report.html)\n"
     return text
+
+
+def _markdown_answer(answer: Answer) -> str:
+    gap = f"; {answer.gap}" if answer.gap else ""
+    return f"- **{answer.method}**: {answer.source or 'open'}; {answer.words}{gap}. Another draw: {answer.draws}."
 
 
 def _markdown_table(table: Table) -> str:
