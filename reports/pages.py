@@ -83,7 +83,7 @@ def _csv_link(text: str) -> str:
 
 def _number(value: float | None, digits: int = 3) -> str:
     if value is None:
-        return "\u2013"
+        return ""
     return f"{value:.{digits}g}".replace("-", "\u2212")
 
 
