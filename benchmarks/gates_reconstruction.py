@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gates_baseline import ERROR_DIGITS, log_errors, retraining_sd, without_rounding
+from benchmarks.gates_baseline import ERROR_DIGITS, log_errors, numbers, retraining_sd, without_rounding
 from benchmarks.gates_change import judgement
 from benchmarks.gates_settings import Settings
 from fixtures.records import Verdict
@@ -39,7 +39,7 @@ def reconstruction(
         why = why or "the model was retrained here and the baseline does not say how much retraining alone changes"
     if why or stored is None or spread is None:
         return Verdict(**base, outcome="inconclusive", reason=str(why))
-    difference = without_rounding(errors - np.asarray(stored["log_error"]), ERROR_DIGITS)
+    difference = without_rounding(errors - np.stack([numbers(row) for row in stored["log_error"]]), ERROR_DIGITS)
     count = len(names)
     means = difference.mean(axis=1)
     worst = int(means.argmax())
@@ -47,7 +47,7 @@ def reconstruction(
     extra = math.sqrt(2) * spread
     confidence = 1 - (1 - settings.confidence) / count
     interval = Interval.of_t(float(means[worst]), math.hypot(error, extra), df, confidence)
-    margin = math.log1p(settings.of("reconstruction_margin", group.method) or math.inf)
+    margin = math.log1p(settings.need("reconstruction_margin", group.method))
     detectable = None
     if stored["draw_sd"] is not None:
         noise = math.hypot(math.sqrt(2 / difference.shape[1]) * stored["draw_sd"], extra)
