@@ -65,7 +65,12 @@ def regression_loss(
     group: Group, outcome: Outcome, settings: Settings, baseline: dict[str, Any], entry: dict[str, Any], family: int
 ) -> Verdict:
     """Damage a document, averaged over sources and draws, against the baseline's; the items and draws are paired."""
-    base = {"gate": "regression", "subject": group.label, "unit": outcome.unit, "records": tuple(group.records)}
+    base: dict[str, Any] = {
+        "gate": "regression",
+        "subject": group.label,
+        "unit": outcome.unit,
+        "records": tuple(group.records),
+    }
     stored = entry.get("loss")
     if not stored or stored["documents"] != document_ids(group):
         why = (
@@ -117,7 +122,12 @@ def regression_accuracy(
 ) -> Verdict:
     """Right answers lost since the baseline on the pooled informative tasks: exact, one-sided, paired by item."""
     subject = f"{group.label} {outcome.name}"
-    base = {"gate": "regression", "subject": subject, "unit": outcome.unit, "records": tuple(group.records)}
+    base: dict[str, Any] = {
+        "gate": "regression",
+        "subject": subject,
+        "unit": outcome.unit,
+        "records": tuple(group.records),
+    }
     stored = entry.get("accuracy")
     why = None
     if not stored:

@@ -28,7 +28,13 @@ def noise(
     threshold = mean + statistics.tolerance_factor(runs.size, 0.95, confidence) * sd
     limit = mean * (1 + margin)
     details = {"runs": runs.size, "mean": mean, "sd": sd, "threshold": threshold}
-    base: dict[str, Any] = {"estimate": value, "margin": limit, "detectable": threshold, "unit": unit, "details": details}
+    base: dict[str, Any] = {
+        "estimate": value,
+        "margin": limit,
+        "detectable": threshold,
+        "unit": unit,
+        "details": details,
+    }
     if threshold > limit:
         outcome = "fail" if value > threshold else "refused"
         why = f"noise alone reaches {threshold:.4g}, beyond the margin at {limit:.4g}: more runs, or a wider margin"

@@ -25,7 +25,12 @@ def reconstruction(
     group: Group, settings: Settings, baseline: dict[str, Any], entry: dict[str, Any], family: int
 ) -> Verdict:
     """Log ratio of the relative error of the worst linear to the baseline's, draw by draw on the same draws."""
-    base = {"gate": "reconstruction", "subject": group.label, "unit": "log ratio", "records": tuple(group.records)}
+    base: dict[str, Any] = {
+        "gate": "reconstruction",
+        "subject": group.label,
+        "unit": "log ratio",
+        "records": tuple(group.records),
+    }
     names, errors = log_errors(group)
     stored = entry.get("reconstruction")
     why = None
