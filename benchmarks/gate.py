@@ -131,8 +131,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     from reports.terminal import verdict_text
 
-    for verdict in verdicts:
-        print(verdict_text(verdict))
+    print(verdict_text(verdicts[0]))
+    for verdict in verdicts[1:]:
+        print(f"  for diagnosis: {verdict_text(verdict)}")
     print(f"report: {options.out / 'gate.html'}")
     return EXIT.get(verdicts[0].outcome, UNDECIDED if options.strict_gates else 0)
 
