@@ -1,0 +1,85 @@
+"""What code a result came from: a hash of the syntax trees that can change a compressed weight."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+from compressors.method import Method, parse
+
+# Spelling and look-up cannot change a weight: the resolved settings, which can, are hashed by value.
+_NOT_HASHED = {
+    "compressors",
+    "compressors.registry",
+    "compressors.method",
+    "compressors.codehash",
+    "compressors.report",
+}
+
+
+def code_hash(method: Method | str) -> str:
+    """sha256 (hex) over the method's resolved settings and the syntax trees of its file, the walker, the statistics
+    and every file of this package they import. Comments, docstrings and layout do not count. Imports no torch."""
+    method = parse(method)
+    names = [method.algorithm] + ([method.base] if method.base else [])
+    modules = [module_name(name) for name in names] + ["compressors.walker", "compressors.statistics"]
+    digest = hashlib.sha256(json.dumps([str(method), method.all_settings], sort_keys=True).encode())
+    for name, tree in sorted(_closure([name for name in modules if name]).items()):
+        digest.update(f"\0{name}\0{tree}".encode())
+    return digest.hexdigest()
+
+
+def module_name(algorithm: str) -> str:
+    """The full name of the module that holds an algorithm; empty for ``dense``."""
+    module = Method(algorithm).entry.module
+    return module if "." in module or not module else f"compressors.{module}"
+
+
+def _closure(names: list[str]) -> dict[str, str]:
+    trees: dict[str, str] = {}
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in trees or name in _NOT_HASHED:
+            continue
+        tree = _tree(name)
+        trees[name] = ast.unparse(_without_docstrings(tree))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "compressors":
+                inner = [f"{node.module}.{alias.name}" for alias in node.names]
+                waiting += [node.module, *[path for path in inner if find_spec_or_none(path)]]
+            elif isinstance(node, ast.Import):
+                waiting += [alias.name for alias in node.names if alias.name.split(".")[0] == "compressors"]
+    return trees
+
+
+def find_spec_or_none(name: str) -> str | None:
+    """The file of a module of this package, or None if there is no such module; found without importing it."""
+    path = Path(__file__).parent.joinpath(*name.split(".")[1:]).with_suffix(".py")
+    return str(path) if path.is_file() else None
+
+
+def _tree(name: str) -> ast.Module:
+    path = find_spec_or_none(name) if name.split(".")[0] == "compressors" else None
+    if path is None:
+        spec = find_spec(name)
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError(f"no source file for module {name!r}")
+        path = spec.origin
+    return ast.parse(Path(path).read_text(encoding="utf-8"))
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body = node.body[1:] or [ast.Pass()]
+    return tree

@@ -1,0 +1,248 @@
+"""How a method is spelled: ``algorithm[(base)]-target[:setting=value,...][+suffix...]``.
+
+Targets: ``0.5`` (share of zeros), ``2of4`` (kept of group), ``w4g128`` (bits, group size; ``g-1`` is one group a row) and joint
+``0.5-w4g64``. The canonical spelling drops settings that have their default and orders the others by name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+
+from compressors.registry import SUFFIXES, Algorithm, Setting, algorithms
+
+Value = bool | int | float | str
+
+_SPELLING = re.compile(
+    r"(?P<algorithm>[A-Za-z][A-Za-z0-9_]*)(?:\((?P<base>[^()]*)\))?"
+    r"(?P<target>(?:-(?:w\d+g-\d+|[^-:+]+))*)(?::(?P<settings>[^+]*))?(?P<suffixes>(?:\+[^+]*)*)"
+)
+_EXAMPLES = {"none": "", "sparsity": "-0.5", "pattern": "-2of4", "bits": "-w4g128", "joint": "-0.5-w4g64"}
+
+
+class MethodError(ValueError):
+    """A method that does not exist, is spelled wrongly or does not fit the model."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a method aims at. ``sparsity`` is the share of zeros in [0, 1); ``keep`` of every ``group`` entries stay (n:m);
+    ``bits`` a weight with one grid per ``group_size`` columns of a row (-1: the whole row). None where it does not apply."""
+
+    sparsity: float | None = None
+    keep: int | None = None
+    group: int | None = None
+    bits: int | None = None
+    group_size: int | None = None
+
+    @property
+    def kind(self) -> str:
+        """``none``, ``sparsity``, ``pattern``, ``bits`` or ``joint``."""
+        prunes = self.sparsity is not None or self.keep is not None
+        if self.bits is not None:
+            return "joint" if prunes else "bits"
+        if not prunes:
+            return "none"
+        return "sparsity" if self.sparsity is not None else "pattern"
+
+    def __str__(self) -> str:
+        parts = []
+        if self.sparsity is not None:
+            parts.append(format(Decimal(repr(self.sparsity)), "f"))  # never 1e-05: a "-" would end it
+        if self.keep is not None:
+            parts.append(f"{self.keep}of{self.group}")
+        if self.bits is not None:
+            parts.append(f"w{self.bits}g{self.group_size}")
+        return "-".join(parts)
+
+
+@dataclass(frozen=True)
+class Method:
+    """An algorithm, what it aims at and how. ``settings`` holds those that differ from the defaults, ordered by name."""
+
+    algorithm: str
+    target: Target = Target()
+    base: str | None = None
+    settings: tuple[tuple[str, Value], ...] = ()
+    suffixes: tuple[str, ...] = ()
+
+    @property
+    def entry(self) -> Algorithm:
+        return algorithms()[self.algorithm]
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the compressed weights depend on calibration data."""
+        entries = [self.entry] + ([algorithms()[self.base]] if self.base else [])
+        return bool(self.suffixes) or any(entry.calibrated for entry in entries)
+
+    def setting(self, name: str) -> Value:
+        """The value of a setting, the default if the spelling does not name it."""
+        return dict(self.settings).get(name, self.entry.settings[name].default)
+
+    @property
+    def all_settings(self) -> dict[str, Value]:
+        return self.entry.defaults | dict(self.settings)
+
+    def __str__(self) -> str:
+        text = self.algorithm + (f"({self.base})" if self.base else "")
+        if str(self.target):
+            text += f"-{self.target}"
+        if self.settings:
+            text += ":" + ",".join(f"{name}={_show(value)}" for name, value in self.settings)
+        return text + "".join(f"+{suffix}" for suffix in self.suffixes)
+
+
+def parse(spelling: str | Method) -> Method:
+    """The method that a spelling names, e.g. ``parse("gptq-w3g64:groups=static")``.
+
+    Raises ``MethodError`` for an unknown algorithm, target, setting or suffix, or a value out of bounds.
+    """
+    if isinstance(spelling, Method):
+        return spelling
+    text = spelling.strip()
+    match = _SPELLING.fullmatch(text)
+    if match is None:
+        raise MethodError(
+            f"method {spelling!r} is not spelled algorithm-target, as in 'gptq-w4g128', 'wanda-0.5' or 'sparsegpt-2of4:damp=0.1'; "
+            f"there are: {', '.join(_examples())}"
+        )
+    entry = _algorithm(match["algorithm"], text)
+    base = _base(match["base"], entry, text)
+    tokens = re.findall(r"-(w\d+g-\d+|[^-:+]+)", match["target"])
+    target = _target(tokens, text)
+    if target.kind not in entry.targets:
+        shown = " or ".join(f"'{entry.name}{_EXAMPLES[kind]}'" for kind in entry.targets)
+        raise MethodError(f"method {text!r}: {entry.name} is spelled like {shown}")
+    settings = _settings(match["settings"], entry, text)
+    if target.bits is None and (stray := [name for name, _ in settings if name in ("sym", "groups")]):
+        raise MethodError(f"method {text!r}: {stray[0]} says how to quantize, but no target like w4g64 is given")
+    suffixes = tuple(match["suffixes"].split("+")[1:])
+    for suffix in suffixes:
+        if suffix not in SUFFIXES:
+            raise MethodError(
+                f"method {text!r}: unknown suffix '+{suffix}'; there are: {', '.join(SUFFIXES) or 'none'}"
+            )
+    return Method(entry.name, target, base, settings, suffixes)
+
+
+def _show(value: Value) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
+
+
+def _examples() -> list[str]:
+    return [entry.name + _EXAMPLES[entry.targets[0]] for entry in algorithms().values()]
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    found = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def _algorithm(name: str, text: str) -> Algorithm:
+    known = algorithms()
+    if name in known:
+        return known[name]
+    found = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
+    hint = f"; did you mean {text.replace(name, found[0], 1)!r}?" if found else ""
+    raise MethodError(f"method {text!r}: unknown algorithm {name!r}{hint} There are: {', '.join(_examples())}")
+
+
+def _base(name: str | None, entry: Algorithm, text: str) -> str | None:
+    if entry.takes_base != (name is not None):
+        needs = f"needs a base, as in '{entry.name}(wanda)-0.5'" if entry.takes_base else "takes no base in brackets"
+        raise MethodError(f"method {text!r}: {entry.name} {needs}")
+    return _algorithm(name, text).name if name is not None else None
+
+
+def _target(tokens: list[str], text: str) -> Target:
+    fields: dict[str, float | int] = {}
+    for token in tokens:
+        part = _target_part(token, text)
+        if {"sparsity", "keep"} <= fields.keys() | part.keys():
+            both = {**fields, **part}
+            share = 1 - both["keep"] / both["group"]
+            raise MethodError(
+                f"method {text!r}: {both['keep']}of{both['group']} is a sparsity of {share:g} by itself; give the pattern or the sparsity, not both"
+            )
+        if fields.keys() & part.keys():
+            raise MethodError(f"method {text!r}: the target is given twice (at {token!r})")
+        fields |= part
+    return Target(**fields)  # type: ignore[arg-type]
+
+
+def _target_part(token: str, text: str) -> dict[str, float | int]:
+    if match := re.fullmatch(r"w(\d+)g(-?\d+)", token):
+        bits, size = int(match[1]), int(match[2])
+        if not 2 <= bits <= 8:
+            raise MethodError(f"method {text!r}: {bits} bits a weight; expected 2 to 8")
+        if size != -1 and size < 1:
+            raise MethodError(
+                f"method {text!r}: group size {size}; expected a positive number, or -1 for one group a row"
+            )
+        return {"bits": bits, "group_size": size}
+    if match := re.fullmatch(r"(\d+)of(\d+)", token):
+        keep, group = int(match[1]), int(match[2])
+        if not 1 <= keep <= group or group < 2:
+            raise MethodError(
+                f"method {text!r}: {token} keeps {keep} of every {group}; expected 1 <= kept <= group, as in 2of4"
+            )
+        return {"keep": keep, "group": group}
+    try:
+        sparsity = float(token)
+    except ValueError:
+        hint = (
+            f"; write 'w{token[1:]}g128', or 'w{token[1:]}g-1' for one group a row"
+            if re.fullmatch(r"w\d+", token)
+            else ""
+        )
+        raise MethodError(
+            f"method {text!r}: unknown target {token!r}; targets look like 0.5, 2of4 or w4g128{hint}"
+        ) from None
+    if not 0 <= sparsity < 1:
+        raise MethodError(f"method {text!r}: sparsity {token} is the share of zeros; expected 0 <= sparsity < 1")
+    return {"sparsity": sparsity}
+
+
+def _settings(listed: str | None, entry: Algorithm, text: str) -> tuple[tuple[str, Value], ...]:
+    found: dict[str, Value] = {}
+    for item in [] if listed is None else listed.split(","):
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise MethodError(f"method {text!r}: setting {item!r} is not spelled name=value")
+        if name not in entry.settings:
+            known = ", ".join(entry.settings) or "none"
+            raise MethodError(
+                f"method {text!r}: {entry.name} has no setting {name!r}{_nearest(name, list(entry.settings))} Its settings: {known}"
+            )
+        if name in found:
+            raise MethodError(f"method {text!r}: setting {name!r} is given twice")
+        found[name] = _value(value, name, entry.settings[name], text)
+    return tuple(sorted((name, value) for name, value in found.items() if value != entry.settings[name].default))
+
+
+def _value(word: str, name: str, setting: Setting, text: str) -> Value:
+    where = f"method {text!r}: setting {name}={word!r}"
+    if isinstance(setting.default, bool):
+        if word not in ("true", "false"):
+            raise MethodError(f"{where}; expected true or false")
+        return word == "true"
+    if isinstance(setting.default, str):
+        if word not in setting.choices:
+            raise MethodError(
+                f"{where}; expected one of {', '.join(setting.choices)}{_nearest(word, list(setting.choices))}"
+            )
+        return word
+    try:
+        number = type(setting.default)(word)
+    except ValueError:
+        raise MethodError(f"{where}; expected a number like {_show(setting.default)}") from None
+    low, high = setting.low, setting.high
+    # Written so that NaN, which compares false with everything, is refused too.
+    if not ((low is None or number >= low) and (high is None or number <= high)):
+        raise MethodError(f"{where}; expected {low} to {high}")
+    return number

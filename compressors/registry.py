@@ -1,0 +1,95 @@
+"""The table of algorithms: one entry each, with targets, defaults, statistics and paper. Imports no torch.
+
+A new algorithm is one file in this package with a function ``solve`` (see ``compressors/solving.py``) and one entry here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: its default, what it may be, and what it does.
+
+    ``choices`` lists the words a textual setting takes; ``low`` and ``high`` bound a number (both included).
+    """
+
+    default: bool | int | float | str
+    help: str
+    choices: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """One entry of the registry.
+
+    ``targets`` are the kinds of target it takes: ``none``, ``sparsity`` (0.5), ``pattern`` (2of4), ``bits`` (w4g128),
+    ``joint`` (0.5-w4g64 or 2of4-w4g64). ``statistics`` is what it needs of its inputs: ``none``, ``norms`` (squared column norms) or
+    ``hessian``. ``module`` is the file that holds it, imported when it runs. ``defaults`` maps settings to their defaults.
+    """
+
+    name: str
+    module: str
+    targets: tuple[str, ...]
+    statistics: str
+    paper: str
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    takes_base: bool = False
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the result depends on calibration data."""
+        return self.statistics != "none"
+
+    @property
+    def defaults(self) -> dict[str, bool | int | float | str]:
+        return {name: setting.default for name, setting in self.settings.items()}
+
+
+SYM = Setting(False, "the grid is symmetric about zero (zero point in the middle, none stored)")
+DAMP = Setting(0.01, "damping: share of the mean of the Hessian's diagonal added to it", low=0.0, high=100.0)
+GROUPS = Setting(
+    "block",
+    "when a group's grid is fitted: static (before anything changes), block (weights as of the last finished block of "
+    "128 columns, as the reference code), fresh (weights with every update so far)",
+    choices=("static", "block", "fresh"),
+)
+ACTORDER = Setting(False, "columns in falling order of the Hessian's diagonal")
+PER = Setting("matrix", "entries are compared within the whole matrix or within each row", choices=("matrix", "row"))
+
+PRUNING = ("sparsity", "pattern")
+GPTQ_SETTINGS = {"groups": GROUPS, "sym": SYM, "actorder": ACTORDER, "damp": DAMP}
+SPARSEGPT_SETTINGS = {"damp": DAMP, "groups": GROUPS, "sym": SYM}
+
+_ALGORITHMS: dict[str, Algorithm] = {
+    entry.name: entry
+    for entry in (
+        Algorithm("dense", "", ("none",), "none", "the model as it is"),
+        Algorithm("rtn", "rtn", ("bits",), "none", "the baseline of arXiv 2210.17323, section 5", {"sym": SYM}),
+        Algorithm("gptq", "gptq", ("bits",), "hessian", "arXiv 2210.17323", GPTQ_SETTINGS),
+        Algorithm("magnitude", "magnitude", PRUNING, "none", "arXiv 1506.02626", {"per": PER}),
+        Algorithm("wanda", "wanda", PRUNING, "norms", "arXiv 2306.11695"),
+        Algorithm("sparsegpt", "sparsegpt", (*PRUNING, "joint"), "hessian", "arXiv 2301.00774", SPARSEGPT_SETTINGS),
+    )
+}
+SUFFIXES: dict[str, str] = {}  # suffix -> what it does; none yet
+
+
+def algorithms() -> Mapping[str, Algorithm]:
+    """Every registered algorithm by name (a read-only view)."""
+    return MappingProxyType(_ALGORITHMS)
+
+
+def register(entry: Algorithm) -> None:
+    """Add an algorithm. ``entry.module`` is a file of this package or a full module name with a dot in it.
+
+    Raises ``ValueError`` if the name is taken.
+    """
+    if entry.name in _ALGORITHMS:
+        raise ValueError(f"an algorithm named {entry.name!r} is registered already")
+    _ALGORITHMS[entry.name] = entry
