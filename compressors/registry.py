@@ -6,7 +6,7 @@ A new algorithm is one file in this package with a function ``solve`` (see ``com
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 
@@ -64,7 +64,7 @@ PER = Setting("matrix", "entries are compared within the whole matrix or within 
 
 PRUNING = ("sparsity", "pattern")
 GPTQ_SETTINGS = {"groups": GROUPS, "sym": SYM, "actorder": ACTORDER, "damp": DAMP}
-SPARSEGPT_SETTINGS = {"damp": DAMP, "groups": GROUPS, "sym": SYM}
+SPARSEGPT_SETTINGS = {"damp": DAMP, "groups": replace(GROUPS, choices=("static", "block")), "sym": SYM}
 
 _ALGORITHMS: dict[str, Algorithm] = {
     entry.name: entry

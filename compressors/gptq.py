@@ -1,0 +1,102 @@
+"""GPTQ: round column after column, each error made up for by the columns not yet rounded.
+
+Frantar et al., arXiv 2210.17323, algorithm 1. Deviations from the reference code: damping (see ``compressors/factor.py``), symmetric
+grids (``compressors/grid.py``); dead columns are zeroed before every grid is fitted, where the reference zeroes them after the grid of a whole
+row (``g-1``) was.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from compressors import grid as grids
+from compressors.columns import COLUMN_BLOCK, edges, solve_block
+from compressors.factor import factorize
+from compressors.method import Method
+from compressors.solving import Solved
+from compressors.statistics import Statistics, full_precision
+
+
+class Quantized(NamedTuple):
+    """``weight`` [out, in]; ``scale`` and ``zero`` [out, groups], column j in group ``group_of[j]``; damping used and how often it was raised."""
+
+    weight: Tensor
+    scale: Tensor
+    zero: Tensor
+    group_of: Tensor
+    damping: float
+    raised: int
+
+
+def quantize(
+    weight: Tensor,
+    hessian: Tensor,
+    *,
+    bits: int,
+    group_size: int = -1,
+    sym: bool = False,
+    groups: str = "block",
+    actorder: bool = False,
+    damp: float = 0.01,
+    column_block: int = COLUMN_BLOCK,
+) -> Quantized:
+    """Quantize ``weight`` [out, in] given the ``hessian`` [in, in] of its inputs; rows do not depend on each other.
+
+    ``groups``: a group's grid is fitted to the original weights (``static``), to those as of the last finished column block (``block``, the
+    reference), or to those with every update so far (``fresh``). With ``actorder`` static groups are of the original columns, others of the reordered ones.
+    """
+    columns = weight.shape[1]
+    size = columns if group_size == -1 else group_size
+    order = hessian.diagonal().argsort(dim=0, descending=True, stable=True) if actorder else None
+    with full_precision():
+        factor = factorize(hessian, damp, order)
+        work = weight.T if order is None else weight.T[order]
+        work = work.masked_fill(factor.dead[:, None], 0)
+        group_of = torch.arange(columns, device=weight.device) // size
+        if groups == "static":
+            natural = work if order is None else torch.empty_like(work).index_copy_(0, order, work)
+            lattice = fit_groups(natural, size, bits, sym)
+            group_of = group_of if order is None else group_of[order]
+        else:
+            lattice = grids.Grid(*work.new_zeros(2, columns // size, weight.shape[0]), 2**bits - 1)
+        for start, end in edges(columns, column_block, size if groups == "fresh" else None):
+            if groups != "static":
+                first, last = -(-start // size), -(-end // size)  # the groups that begin in this block
+                fitted = fit_groups(work[first * size : last * size], size, bits, sym)
+                lattice.scale[first:last], lattice.zero[first:last] = fitted.scale, fitted.zero
+            here = group_of[start:end]
+            grid = grids.Grid(lattice.scale[here], lattice.zero[here], lattice.top)
+            unit = factor.unit[start:end]
+            work[start:end], errors = solve_block(work[start:end].clone(), unit[:, start:end], grid=grid)
+            work[end:].addmm_(unit[:, end:].T, errors, alpha=-1)
+        if order is not None:
+            back = order.argsort()
+            work, group_of = work[back], group_of[back]
+    return Quantized(work.T, lattice.scale.T, lattice.zero.T, group_of, factor.damping, factor.raised)
+
+
+def fit_groups(work: Tensor, size: int, bits: int, sym: bool) -> grids.Grid:
+    """Grids of ``work`` [columns, out] (transposed), one for each ``size`` columns: scale and zero [groups, out]."""
+    if work.shape[0] == 0:
+        return grids.Grid(*work.new_zeros(2, 0, work.shape[1]), 2**bits - 1)
+    cells = work.unflatten(0, (-1, size)).transpose(1, 2)  # [groups, out, size]
+    found = grids.fit(cells, bits, sym)
+    return grids.Grid(found.scale.squeeze(-1), found.zero.squeeze(-1), found.top)
+
+
+def solve(weights: list[Tensor], seen: Statistics, method: Method) -> list[Solved]:
+    target, settings = method.target, method.all_settings
+    assert seen.hessian is not None and target.bits is not None and target.group_size is not None
+    # Rows are independent, so linears with one input are solved as one tall matrix.
+    done = quantize(torch.cat(weights), seen.hessian, bits=target.bits, group_size=target.group_size, **settings)  # type: ignore[arg-type]
+    heights = [weight.shape[0] for weight in weights]
+    solved = []
+    for weight, part in zip(weights, done.weight.split(heights), strict=True):
+        stored = grids.bits_a_weight(weight.shape[1], target.bits, target.group_size, bool(settings["sym"]))
+        scattered = bool(settings["actorder"]) and settings["groups"] != "static" and target.group_size != -1
+        index = 32 / weight.shape[0] if scattered else 0.0  # a group number for each column
+        solved.append(Solved(part, stored - target.bits + index, target.bits, False, done.damping, done.raised))
+    return solved

@@ -1,0 +1,44 @@
+"""Which entries to prune: exact counts, ties broken by position."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def smallest(metric: Tensor, sparsity: float) -> Tensor:
+    """True for exactly ``round(sparsity * n)`` smallest entries of each row of ``metric`` [rows, n]; of equal ones the first.
+
+    ``round`` is Python's (half to even, on the float64 product). The reference codes of Wanda and SparseGPT compare with a threshold (``<=``)
+    and may prune one more, or all that tie.
+    """
+    rows, n = metric.shape
+    count = round(sparsity * n)
+    if count == 0:
+        return torch.zeros_like(metric, dtype=torch.bool)
+    # Selection is linear in n where a sort is not; entries equal to the last one pruned are then taken in order.
+    threshold = metric.kthvalue(count, dim=1, keepdim=True).values
+    mask = metric < threshold
+    equal = metric == threshold
+    missing = count - mask.sum(1, keepdim=True)
+    if bool((equal.sum(1, keepdim=True) == missing).all()):
+        return mask | equal
+    return mask | (equal & (equal.cumsum(1) <= missing))
+
+
+def pattern(metric: Tensor, keep: int, group: int) -> Tensor:
+    """True for the ``group - keep`` smallest entries in each run of ``group`` along the last dimension of ``metric`` [..., n]; of equal ones the
+    first. ``group`` must divide n."""
+    cells = metric.unflatten(-1, (-1, group))
+    order = cells.argsort(dim=-1, stable=True)
+    pruned = torch.zeros_like(cells, dtype=torch.bool)
+    return pruned.scatter_(-1, order[..., : group - keep], True).flatten(-2)
+
+
+def mask_bits(keep: int | None, group: int | None) -> float:
+    """Stored bits a weight for where the zeros are: one (a bitmap), or for n:m an index for each kept entry."""
+    if keep is None or group is None:
+        return 1.0
+    return keep * math.ceil(math.log2(group)) / group

@@ -1,0 +1,124 @@
+"""Where the decoder blocks and linears of a causal language model are; which models and tokens are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from compressors.report import CompressionError
+
+
+class Block(NamedTuple):
+    """A decoder block, its name in the model, and its linears by full name."""
+
+    name: str
+    module: nn.Module
+    linears: dict[str, nn.Module]
+
+
+def decoder_blocks(model: nn.Module) -> list[Block]:
+    """The decoder blocks: of all lists of same-class modules that hold linears, the one with the most parameters.
+
+    Embeddings and the head lie outside of it and stay dense. Raises ``CompressionError`` if there is none, or if two linears share
+    one weight.
+    """
+    candidates: dict[str, nn.ModuleList] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len({type(item) for item in module}) == 1:
+            if any(_is_linear(inner) for inner in module.modules()):
+                candidates[name] = module
+    if not candidates:
+        raise CompressionError(f"{type(model).__name__} has no list of decoder blocks with linears in it")
+    path = max(candidates, key=lambda name: sum(p.numel() for p in candidates[name].parameters()))
+    blocks = []
+    for index, module in enumerate(candidates[path]):
+        prefix = f"{path}.{index}"
+        named = {f"{prefix}.{name}": inner for name, inner in module.named_modules() if _is_linear(inner)}
+        blocks.append(Block(prefix, module, named))
+    _refuse_shared_weights(blocks)
+    _refuse_fused_experts(blocks)
+    return blocks
+
+
+def matrix(linear: nn.Module) -> Tensor:
+    """The weight as [out, in]; a view (GPT-2's Conv1D keeps it as [in, out])."""
+    weight = linear.weight
+    assert isinstance(weight, Tensor)
+    return weight.detach().T if isinstance(linear, Conv1D) else weight.detach()
+
+
+def _is_linear(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear | Conv1D)
+
+
+def _refuse_shared_weights(blocks: list[Block]) -> None:
+    owner: dict[int, str] = {}
+    for block in blocks:
+        for name, linear in block.linears.items():
+            first = owner.setdefault(id(linear.weight), name)
+            if first != name:
+                raise CompressionError(
+                    f"{name} and {first} share one weight; blocks that share weights are not supported"
+                )
+
+
+def _refuse_fused_experts(blocks: list[Block]) -> None:
+    for block in blocks:
+        for name, parameter in block.module.named_parameters():
+            if parameter.ndim == 3:
+                raise CompressionError(
+                    f"{block.name}.{name} holds fused experts {list(parameter.shape)}; these are not supported yet, "
+                    "and leaving them dense unsaid would misreport the model"
+                )
+
+
+def refuse_nonfinite(blocks: list[Block]) -> None:
+    """Raise ``CompressionError`` naming the first linear with a NaN or infinite weight."""
+    for block in blocks:
+        for name, linear in block.linears.items():
+            if not bool(torch.isfinite(matrix(linear)).all()):
+                raise CompressionError(f"{name} has NaN or infinite weights")
+
+
+def checked_tokens(model: nn.Module, token_ids: Any) -> Tensor:
+    """Token ids as an int64 tensor [n_sequences, sequence_length] on the host.
+
+    Raises ``CompressionError`` if there are none, if they are not such a table, if one is outside the vocabulary or if the
+    sequences are longer than the model's positions.
+    """
+    ids = torch.as_tensor(token_ids)
+    if ids.ndim != 2 or ids.dtype.is_floating_point or ids.dtype == torch.bool:
+        raise CompressionError(
+            f"token_ids: expected integers [n_sequences, sequence_length], got {ids.dtype} {list(ids.shape)}"
+        )
+    if ids.numel() == 0:
+        raise CompressionError(f"token_ids: the calibration set is empty (shape {list(ids.shape)})")
+    config = getattr(model, "config", None)
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    positions = getattr(text, "max_position_embeddings", None)
+    if positions is not None and ids.shape[1] > positions:
+        raise CompressionError(f"token_ids: sequences of {ids.shape[1]} tokens; the model has {positions} positions")
+    vocabulary = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
+    low, high = int(ids.min()), int(ids.max())
+    if low < 0 or high >= vocabulary:
+        worst = low if low < 0 else high
+        raise CompressionError(f"token_ids: token {worst} is outside the model's vocabulary of {vocabulary}")
+    return ids.to("cpu", torch.int64)
+
+
+@contextmanager
+def for_inference(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, no gradients, no key-value cache; each module's own mode is put back afterwards."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module in training:
+            module.training = True

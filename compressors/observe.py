@@ -1,0 +1,69 @@
+"""Watch the inputs of a block's linears while it runs: one accumulator for all linears that get the same tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from compressors.clock import Clock
+from compressors.report import CompressionError
+from compressors.statistics import Accumulator
+
+
+class Observer:
+    """Accumulates statistics of the inputs of linears by hooks.
+
+    Linears whose input is the very same tensor (q/k/v, gate/up) are followers of the first of them: its Hessian is summed once and serves all.
+    """
+
+    def __init__(self, columns: dict[str, int], wants: str, every: int, clock: Clock) -> None:
+        self.columns, self.wants, self.every, self.clock = columns, wants, every, clock
+        self.leader: dict[str, str] = {}
+        self.accumulators: dict[str, Accumulator] = {}
+        self._inputs: dict[str, Tensor] = {}  # of the leaders, in the current forward pass
+
+    def groups(self) -> dict[str, list[str]]:
+        """Linears by leader, in the order of the block; those never called lead themselves, without an accumulator."""
+        groups: dict[str, list[str]] = {}
+        for name in self.columns:
+            groups.setdefault(self.leader.get(name, name), []).append(name)
+        return groups
+
+    @contextmanager
+    def watching(self, linears: dict[str, nn.Module]) -> Iterator[Observer]:
+        handles = []
+        try:
+            for name, linear in linears.items():
+                handles.append(linear.register_forward_pre_hook(self._hook(name)))
+            yield self
+        finally:
+            for handle in handles:
+                handle.remove()
+            self._inputs.clear()
+
+    def next_pass(self) -> None:
+        """A new forward pass begins: inputs of the last one are forgotten."""
+        self._inputs.clear()
+
+    def _hook(self, name: str) -> Any:
+        def observe(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            with self.clock.stage("statistics"):
+                self._observe(name, inputs[0])
+
+        return observe
+
+    def _observe(self, name: str, inputs: Tensor) -> None:
+        if name not in self.leader:
+            same = (other for other, seen in self._inputs.items() if seen is inputs)
+            self.leader[name] = next(same, name)
+            if self.leader[name] == name:
+                self.accumulators[name] = Accumulator(self.columns[name], self.wants, self.every)
+        leader = self.leader[name]
+        if leader == name:
+            self._inputs[name] = inputs
+            self.accumulators[name].add(inputs)
+        elif self._inputs.get(leader) is not inputs:
+            raise CompressionError(f"{name} shared its input with {leader} in one pass but not in another")

@@ -1,0 +1,110 @@
+"""Statistics of a linear's inputs, streamed batch by batch; nothing of the size of the inputs is kept.
+
+Every sum is over tokens: a statistic does not depend on how sequences are batched, ordered or cut (but for rounding).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+SAMPLE_TOKENS = 512  # rows kept to measure the error of methods that have no Hessian
+
+
+class Statistics(NamedTuple):
+    """What was seen of the inputs X [tokens, columns] of one linear (or of several that share their input).
+
+    ``norms`` [columns] is the mean over tokens of x_j^2 (float32), ``hessian`` [columns, columns] is X'X / tokens (float32) or
+    None; ``sample`` [<= 512, columns] are evenly spaced rows of X or None. ``tokens`` is 0 if nothing was seen.
+    """
+
+    tokens: int
+    norms: Tensor | None = None
+    hessian: Tensor | None = None
+    sample: Tensor | None = None
+
+    @property
+    def dead(self) -> Tensor | None:
+        """[columns], true where an input was zero for every token."""
+        return None if self.norms is None else self.norms == 0
+
+
+class Accumulator:
+    """Sums over the inputs of one linear.
+
+    ``wants`` is ``none``, ``norms`` or ``hessian``. ``every`` is the distance in tokens between the rows that are sampled.
+    The Hessian is summed in ``dtype`` (float32 unless asked otherwise) without TF32 or bfloat16 products, and divided by the number of tokens
+    once, at the end: the reference codes keep a running mean over sequences, whose rounding grows with their number.
+    A constant factor of the Hessian changes no algorithm here, since damping is relative to its diagonal.
+    """
+
+    def __init__(self, columns: int, wants: str, every: int, dtype: torch.dtype = torch.float32) -> None:
+        self.columns, self.wants, self.every, self.dtype = columns, wants, max(1, every), dtype
+        self.tokens = 0
+        self._squares: Tensor | None = None
+        self._hessian: Tensor | None = None
+        self._rows: list[Tensor] = []
+
+    def add(self, inputs: Tensor) -> None:
+        """Count ``inputs`` [..., columns] of any floating dtype."""
+        rows = inputs.detach().reshape(-1, self.columns)
+        if rows.shape[0] == 0:
+            return
+        if self.wants == "hessian":
+            self._add_hessian(rows)
+        else:
+            first = -self.tokens % self.every
+            self._rows.append(rows[first :: self.every].clone())
+            squares = rows.float().square().sum(0).double()
+            self._squares = squares if self._squares is None else self._squares.add_(squares)
+        self.tokens += rows.shape[0]
+
+    def _add_hessian(self, rows: Tensor) -> None:
+        rows = rows.to(self.dtype)
+        if self._hessian is None:
+            self._hessian = torch.zeros(self.columns, self.columns, dtype=self.dtype, device=rows.device)
+        with full_precision():
+            self._hessian.addmm_(rows.T, rows)
+
+    def result(self) -> Statistics:
+        """The statistics so far. The accumulator is spent: the Hessian is divided in place."""
+        if self.tokens == 0:
+            return Statistics(0)
+        if self._hessian is not None:
+            hessian = self._hessian.div_(self.tokens)
+            return Statistics(self.tokens, hessian.diagonal().float(), hessian)
+        assert self._squares is not None
+        return Statistics(self.tokens, (self._squares / self.tokens).float(), None, torch.cat(self._rows).float())
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Float32 products in float32, whatever the caller has set (TF32 or bfloat16 shortcuts are put back afterwards)."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def relative_error(weight: Tensor, new: Tensor, seen: Statistics) -> float | None:
+    """||(W' - W) X||^2 / ||W X||^2 over the calibration inputs; both weights [out, in] in float32.
+
+    From the Hessian if there is one (all tokens), else over the sampled rows. None if nothing was seen or W X is zero.
+    """
+    change = new - weight
+    with full_precision():
+        if seen.hessian is not None:
+            hessian = seen.hessian.to(weight.dtype)
+            lost, whole = ((part @ hessian).mul_(part).sum(dtype=torch.float64) for part in (change, weight))
+        elif seen.sample is not None:
+            lost, whole = ((seen.sample @ part.T).square_().sum(dtype=torch.float64) for part in (change, weight))
+        else:
+            return None
+    # Rounding can leave a tiny negative number where the change is nothing.
+    return max(0.0, float(lost / whole)) if float(whole) > 0 else None

@@ -1,0 +1,212 @@
+"""The walk over a model's decoder blocks: run a block, observe its linears' inputs, replace their weights, run it again, hand its outputs on.
+
+Written once for every algorithm; an algorithm sees weights and statistics only (``compressors/solving.py``).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compressors import models
+from compressors.capture import Captured, capture, run_block
+from compressors.clock import Clock
+from compressors.codehash import module_name
+from compressors.method import Method, MethodError, parse
+from compressors.observe import Observer
+from compressors.report import CompressionError, CompressionReport, LinearReport
+from compressors.solving import Solved, misfit
+from compressors.statistics import SAMPLE_TOKENS, Statistics, relative_error
+
+PROPAGATIONS = ("sequential", "dense")
+Progress = Callable[[int, int, str], None]
+
+
+def compress(
+    model: nn.Module,
+    token_ids: Any,
+    method: str | Method,
+    *,
+    propagation: str = "sequential",
+    batch_size: int = 8,
+    device: str | torch.device | None = None,
+    progress: Progress | None = None,
+) -> CompressionReport:
+    """Compress the linears of a model's decoder blocks in place; embeddings and head stay as they are.
+
+    ``token_ids`` is an integer tensor or array [n_sequences, sequence_length] of calibration text, or None for a calibration-free method.
+    (Given to one, it changes no weight: the model is run all the same to measure ``relative_error``, for the cost of two forward passes.)
+    ``propagation``: the inputs of a block are the outputs of the compressed blocks before it (``sequential``) or of the dense ones (``dense``).
+    ``batch_size`` sequences are run at a time. ``device``: where blocks are run and solved, one at a time; None is where the model is.
+    ``progress(done_blocks, n_blocks, stage)`` is called as the walk goes on.
+
+    Raises ``MethodError`` for a method that does not exist or fit the model, ``CompressionError`` for a model or tokens that cannot be compressed.
+    On any error, and on Ctrl-C, the model is as it was.
+    """
+    method = parse(method)
+    if propagation not in PROPAGATIONS:
+        raise CompressionError(f"propagation {propagation!r}; expected one of {', '.join(PROPAGATIONS)}")
+    if batch_size < 1:
+        raise CompressionError(f"batch_size {batch_size}; expected at least 1")
+    if method.calibrated and token_ids is None:
+        raise CompressionError(f"{method} needs calibration data, but token_ids is None")
+    ids = None if token_ids is None else models.checked_tokens(model, token_ids)
+    where = next(model.parameters()).device if device is None else torch.device(device)
+    clock = Clock(where)
+    if method.target.kind == "none" and not module_name(method.algorithm):
+        return CompressionReport(str(method), seconds=clock.seconds(), propagation=propagation)
+    blocks = models.decoder_blocks(model)
+    _refuse_misfits(blocks, method)
+    models.refuse_nonfinite(blocks)
+    walk = _Walk(model, blocks, method, propagation, where, clock, progress or (lambda done, total, stage: None))
+    with models.for_inference(model):
+        walk.run(ids, batch_size)
+    return CompressionReport(
+        str(method), tuple(walk.reports), clock.seconds(), _peak_memory(where), propagation, len(blocks),
+        *(ids.shape[0], ids.numel()) if ids is not None else (0, 0),
+    )  # fmt: skip
+
+
+class _Walk:
+    """One compression of one model; keeps the original weights on the host until it has ended."""
+
+    def __init__(
+        self, model: nn.Module, blocks: list[models.Block], method: Method, propagation: str,
+        device: torch.device, clock: Clock, progress: Progress,
+    ) -> None:  # fmt: skip
+        self.model, self.blocks, self.method = model, blocks, method
+        self.sequential = propagation == "sequential"
+        self.device, self.clock, self.progress = device, clock, progress
+        self.solve = import_module(module_name(method.algorithm)).solve
+        self.reports: list[LinearReport] = []
+        self.originals: dict[str, Tensor] = {}
+
+    def run(self, ids: Tensor | None, batch_size: int) -> None:
+        try:
+            captured = None
+            if ids is not None:
+                self.progress(0, len(self.blocks), "capture")
+                with self.clock.stage("forward"):
+                    captured = capture(self.model, self.blocks, list(ids.split(batch_size)), self.device)
+            for index, block in enumerate(self.blocks):
+                home = next(block.module.parameters()).device
+                block.module.to(self.device)
+                try:
+                    self._block(index, block, captured, 0 if ids is None else ids.numel())
+                finally:
+                    block.module.to(home)
+                self.progress(index + 1, len(self.blocks), "done")
+        except BaseException:
+            self._restore()
+            raise
+
+    def _block(self, index: int, block: models.Block, captured: Captured | None, tokens: int) -> None:
+        columns = {name: models.matrix(linear).shape[1] for name, linear in block.linears.items()}
+        observer = Observer(columns, self.method.entry.statistics, -(-tokens // SAMPLE_TOKENS), self.clock)
+        last = index == len(self.blocks) - 1
+        if captured is not None:
+            self.progress(index, len(self.blocks), "observe")
+            with observer.watching(block.linears):
+                self._forward(index, block, captured, observer, hand_on=not self.sequential and not last)
+        self.progress(index, len(self.blocks), "solve")
+        with self.clock.stage("solve"):
+            for leader, names in observer.groups().items():
+                accumulator = observer.accumulators.pop(leader, None)
+                seen = accumulator.result() if accumulator else Statistics(0)
+                self._linears({name: block.linears[name] for name in names}, seen, observed=captured is not None)
+        if captured is not None and self.sequential and not last:
+            self.progress(index, len(self.blocks), "forward")
+            self._forward(index, block, captured, None, hand_on=True)
+
+    def _forward(
+        self, index: int, block: models.Block, captured: Captured, observer: Observer | None, *, hand_on: bool
+    ) -> None:
+        finite = torch.ones((), dtype=torch.bool, device=self.device)
+        with self.clock.stage("forward"):
+            for batch, calls in enumerate(captured.calls):
+                if observer is not None:
+                    observer.next_pass()
+                output = run_block(block.module, captured.hidden[batch], calls[index])
+                finite &= torch.isfinite(output).all()
+                if hand_on:
+                    captured.hidden[batch] = output
+            if not bool(finite):
+                raise CompressionError(f"{block.name} puts out NaN or infinite activations")
+
+    def _linears(self, linears: dict[str, nn.Module], seen: Statistics, *, observed: bool) -> None:
+        """Replace the weights of linears that share one input."""
+        names = list(linears)
+        if observed and seen.tokens == 0 and not all("expert" in name for name in names):
+            raise CompressionError(f"{names[0]} was never called, so there is nothing to calibrate it on")
+        if seen.norms is not None and not bool(torch.isfinite(seen.norms).all()):
+            raise CompressionError(f"the inputs of {names[0]} are NaN or infinite")
+        weights = [models.matrix(linear).float() for linear in linears.values()]
+        if self.method.entry.calibrated and seen.tokens == 0:
+            for name, linear, weight in zip(names, linears.values(), weights, strict=True):
+                self.reports.append(_untouched(name, linear, weight))
+            return
+        solved = self.solve(weights, seen, self.method)
+        for name, linear, weight, new in zip(names, linears.values(), weights, solved, strict=True):
+            self._replace(name, linear, weight, new, seen)
+
+    def _replace(self, name: str, linear: nn.Module, weight: Tensor, solved: Solved, seen: Statistics) -> None:
+        old = models.matrix(linear)
+        new = solved.weight.to(old.dtype)
+        if not bool(torch.isfinite(new).all()):
+            raise CompressionError(f"{self.method} made NaN or infinite weights of {name}")
+        self.originals[name] = old.cpu().clone()
+        zeros = 1 - int(new.count_nonzero()) / new.numel()
+        self.reports.append(
+            LinearReport(
+                name=name,
+                shape=(old.shape[0], old.shape[1]),
+                sparsity=zeros,
+                bits=solved.bits(8 * old.element_size(), zeros),
+                relative_error=relative_error(weight, new.float(), seen),
+                error_tokens=seen.tokens if seen.hessian is not None else _rows(seen.sample),
+                damping=solved.damping,
+                fallbacks=solved.fallbacks,
+                dead_columns=0 if seen.norms is None else int((seen.norms == 0).sum()),
+                tokens=seen.tokens,
+            )
+        )
+        old.copy_(new)
+
+    def _restore(self) -> None:
+        for block in self.blocks:
+            for name, linear in block.linears.items():
+                if name in self.originals:
+                    models.matrix(linear).copy_(self.originals[name])
+
+
+def _rows(sample: Tensor | None) -> int:
+    return 0 if sample is None else sample.shape[0]
+
+
+def _untouched(name: str, linear: nn.Module, weight: Tensor) -> LinearReport:
+    zeros = 1 - int(weight.count_nonzero()) / weight.numel()
+    bits = 8.0 * models.matrix(linear).element_size()
+    return LinearReport(name, (weight.shape[0], weight.shape[1]), zeros, bits, skipped="no token reached this expert")
+
+
+def _refuse_misfits(blocks: list[models.Block], method: Method) -> None:
+    for block in blocks:
+        for name, linear in block.linears.items():
+            if why := misfit(method.target, models.matrix(linear).shape[1]):
+                raise MethodError(f"{method} does not fit {name}: {why}")
+
+
+def _peak_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return 0
+    # Linux counts in KiB, macOS in bytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
