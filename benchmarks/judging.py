@@ -69,12 +69,12 @@ def load_baseline(profile: str) -> dict[str, Any] | None:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise GridError(f"the baseline {path} is not valid JSON ({error}); make it again: --update-baselines") from error
+        raise GridError(
+            f"the baseline {path} is not valid JSON ({error}); make it again: --update-baselines"
+        ) from error
 
 
-def judge(
-    store: Store, manifest: dict[str, Any], cases: list[Case]
-) -> tuple[list[Record], list[Verdict]]:
+def judge(store: Store, manifest: dict[str, Any], cases: list[Case]) -> tuple[list[Record], list[Verdict]]:
     """Records and verdicts; manifest and verdicts are stored beside the records."""
     from benchmarks import gates
 
@@ -89,7 +89,7 @@ def judge(
 
 def verdict_report(verdict: Verdict) -> pytest.TestReport:
     """A verdict as a report of its own, so that terminal, JUnit and the exit status have it."""
-    outcome = {"pass": "passed", "fail": "failed"}.get(verdict.outcome, "skipped")
+    outcome: Any = {"pass": "passed", "fail": "failed"}.get(verdict.outcome, "skipped")
     nodeid = f"benchmarks/gates.py::{verdict.id}"
     where = ("benchmarks/gates.py", 0, verdict.id)
     text = f"{verdict.id}: {verdict.outcome}: {verdict.reason}"
@@ -99,7 +99,13 @@ def verdict_report(verdict: Verdict) -> pytest.TestReport:
         (name, getattr(verdict, name)) for name in scalars if getattr(verdict, name) is not None
     ]
     return pytest.TestReport(
-        nodeid, where, {"gate": 1}, outcome, longrepr, when="call", user_properties=properties  # type: ignore[arg-type]
+        nodeid,
+        where,
+        {"gate": 1},
+        outcome,
+        longrepr,
+        when="call",
+        user_properties=properties,
     )
 
 

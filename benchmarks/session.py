@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks import judging, options
+from benchmarks import github, judging, options
 from benchmarks.grid import GridError, build_cases, load_profile
 from benchmarks.progress import Progress, StageFile
 from fixtures.records import Case, Record, Verdict
@@ -178,6 +178,7 @@ class Session:
             status = judging.exit_status(status, judge_only, self.verdicts, self.config.getoption("strict_gates"))
             if self.records:
                 self.report = write(self.manifest, self.records, self.verdicts, self.root)
+                github.write_step_summary(self.report.with_name("report.md").read_text(encoding="utf-8"))
             if self.config.getoption("update_baselines"):
                 failed = bool(self.failures) or status not in (0, judging.INCONCLUSIVE_EXIT)
                 path, difference = judging.update_baseline(self.manifest, self.records, self.verdicts, failed)
@@ -194,7 +195,7 @@ class Session:
             width = terminalreporter._tw.fullwidth
             terminalreporter.section("calibench")
             terminalreporter.write_line(summary(self.manifest, self.records, self.verdicts, width=width))
-        for note in self.notes:
-            terminalreporter.write_line(note)
+        for line in (*self.notes, *github.failure_annotations(self.verdicts)):
+            terminalreporter.write_line(line)
         if self.report:
             terminalreporter.write_line(f"report: {self.report}")

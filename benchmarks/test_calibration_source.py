@@ -17,7 +17,7 @@ def test_case(case, run_case):
     assert all(math.isfinite(loss) for loss in losses), "a loss is not finite"
     assert all(math.isfinite(ll) for scores in record.tasks.values() for row in scores.loglikelihoods for ll in row)
     method = compressors.parse(case.method)
-    problems = expectations.problems(method, record.compression.get("linears", []))
+    problems = expectations.problems(method, record.checks.get("structure", []))
     assert not problems, "\n".join(problems)
     control = record.checks.get("permuted")
     if control:

@@ -6,7 +6,8 @@ A model may hand different arguments to different blocks (a sliding-window mask 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -51,7 +52,7 @@ def capture(model: nn.Module, blocks: list[Block], batches: list[Tensor], device
     ``CompressionError`` if the model does not call its blocks one after the other.
     """
     tails: list[tuple[Any, ...] | None] = []
-    with _replaced(blocks, lambda index, real: _show(index, real, tails)):
+    with _replaced(blocks, partial(_show, tails=tails)):
         _run(model, batches[0][:1])
     if len(tails) != len(blocks):
         raise CompressionError(f"{blocks[len(tails)].name} was not called; blocks must be called once each, in order")
@@ -59,7 +60,7 @@ def capture(model: nn.Module, blocks: list[Block], batches: list[Tensor], device
     calls: list[list[Call]] = []
     for batch in batches:
         found: list[tuple[Tensor, Call]] = []
-        with _replaced(blocks, lambda index, real, found=found: _pass(index, len(blocks), found, tails)):
+        with _replaced(blocks, partial(_pass, found=found, tails=tails)):
             _run(model, batch)
         hidden.append(found[0][0].to(device))
         known: dict[int, Any] = {}
@@ -73,10 +74,8 @@ def capture(model: nn.Module, blocks: list[Block], batches: list[Tensor], device
 
 
 def _run(model: nn.Module, batch: Tensor) -> None:
-    try:
+    with suppress(_Finished):
         model(input_ids=batch.to(next(model.parameters()).device), use_cache=False)
-    except _Finished:
-        pass
 
 
 @contextmanager
@@ -105,7 +104,7 @@ def _show(index: int, real: Callable[..., Any], tails: list[tuple[Any, ...] | No
 
 
 def _pass(
-    index: int, n_blocks: int, found: list[tuple[Tensor, Call]], tails: list[tuple[Any, ...] | None]
+    index: int, real: Callable[..., Any], found: list[tuple[Tensor, Call]], tails: list[tuple[Any, ...] | None]
 ) -> Callable[..., Any]:
     def forward(*args: Any, **kwargs: Any) -> Any:
         _in_order(index, len(found))
@@ -116,7 +115,7 @@ def _pass(
             hidden = kwargs[keyword]
             call = Call((), {name: value for name, value in kwargs.items() if name != keyword}, keyword)
         found.append((hidden, call))
-        if index == n_blocks - 1:
+        if index == len(tails) - 1:
             raise _Finished
         tail = tails[index]
         return hidden if tail is None else (hidden, *tail)
@@ -132,8 +131,9 @@ def _in_order(index: int, expected: int) -> None:
 
 
 def _share(new: Any, old: Any, known: dict[int, Any], device: torch.device) -> Any:
-    """``new`` on the device, with each tensor that equals the first batch's replaced by that one, so that masks and rotary tables are
-    kept once and not once a batch. ``known`` remembers tensors met before in this batch."""
+    """``new`` on the device, with each tensor that equals the first batch's replaced by that one, so that masks and
+    rotary tables are kept once and not once a batch. ``known`` remembers tensors met before in this batch.
+    """
     if isinstance(new, Tensor):
         if id(new) not in known:
             here = new.to(device)

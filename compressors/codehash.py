@@ -50,20 +50,20 @@ def _closure(names: list[str]) -> dict[str, str]:
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "compressors":
                 inner = [f"{node.module}.{alias.name}" for alias in node.names]
-                waiting += [node.module, *[path for path in inner if find_spec_or_none(path)]]
+                waiting += [node.module, *[path for path in inner if _file_of(path)]]
             elif isinstance(node, ast.Import):
                 waiting += [alias.name for alias in node.names if alias.name.split(".")[0] == "compressors"]
     return trees
 
 
-def find_spec_or_none(name: str) -> str | None:
+def _file_of(name: str) -> str | None:
     """The file of a module of this package, or None if there is no such module; found without importing it."""
     path = Path(__file__).parent.joinpath(*name.split(".")[1:]).with_suffix(".py")
     return str(path) if path.is_file() else None
 
 
 def _tree(name: str) -> ast.Module:
-    path = find_spec_or_none(name) if name.split(".")[0] == "compressors" else None
+    path = _file_of(name) if name.split(".")[0] == "compressors" else None
     if path is None:
         spec = find_spec(name)
         if spec is None or spec.origin is None:

@@ -7,7 +7,8 @@
                                     w_j -= unit[i, j] e_i  for the later columns j of the block
                                                              W -= unit[block, later]' E
 
-Everything is transposed, [columns, out], so that a column of the weight is contiguous. Nothing here waits for the device.
+Everything is transposed, [columns, out], so that a column of the weight is contiguous. Nothing here waits for the
+device.
 """
 
 from __future__ import annotations
@@ -47,9 +48,9 @@ def solve_block(
 ) -> tuple[Tensor, Tensor]:
     """Solve one block of columns; returns (new weights, errors), both [columns, out].
 
-    ``block`` [columns, out] is used up. ``unit`` [columns, columns]: the block of ``Factor.unit``. ``grid``: scale and zero
-    [columns, out], to round to. ``pruned`` [columns, out]: entries to set to zero; or ``pattern``, which chooses them here by
-    (w / ``diagonal``)^2.
+    ``block`` [columns, out] is used up. ``unit`` [columns, columns]: the block of ``Factor.unit``. ``grid``: scale
+    and zero [columns, out], to round to. ``pruned`` [columns, out]: entries to set to zero; or ``pattern``, which
+    chooses them here by (w / ``diagonal``)^2.
     """
     new, errors = torch.empty_like(block), torch.empty_like(block)
     for i in range(block.shape[0]):

@@ -16,8 +16,9 @@ MOST_RAISES = 16
 class Factor(NamedTuple):
     """H^-1 = U'U with U upper triangular.
 
-    ``unit`` [in, in] is U with each row divided by its diagonal entry, ``diagonal`` [in] those entries. ``dead`` [in] are
-    columns whose input was always zero. ``damping`` is the share of the mean diagonal that was added at last, after ``raised`` failures.
+    ``unit`` [in, in] is U with each row divided by its diagonal entry, ``diagonal`` [in] those entries. ``dead`` [in]
+    are columns whose input was always zero. ``damping`` is the share of the mean diagonal that was added at last,
+    after ``raised`` failures.
     """
 
     unit: Tensor
@@ -28,12 +29,14 @@ class Factor(NamedTuple):
 
 
 def factorize(hessian: Tensor, damp: float, order: Tensor | None = None) -> Factor:
-    """Factorize a Hessian [in, in] (float32 or float64), damped by ``damp`` times its mean diagonal, columns in ``order``.
+    """Factorize a Hessian [in, in] (float32 or float64), damped by ``damp`` times its mean diagonal, columns in
+    ``order``.
 
-    If the damped Hessian is not positive definite, the damping is raised to 0.01, then doubled until it is; how often is
-    in the result. Raises ``CompressionError`` if that never helps. The reference codes (arXiv 2210.17323, 2301.00774) factorize,
-    invert and factorize again; factorizing the reversed matrix gives the same U in one go, with less rounding. Deviation: the mean is over the live columns, where the
-    reference counts 1 for each dead one, so that scaling the inputs scales the damping too.
+    If the damped Hessian is not positive definite, the damping is raised to 0.01, then doubled until it is; how often
+    is in the result. Raises ``CompressionError`` if that never helps. The reference codes (arXiv 2210.17323,
+    2301.00774) factorize, invert and factorize again; factorizing the reversed matrix gives the same U in one go,
+    with less rounding. Deviation: the mean is over the live columns, where the reference counts 1 for each dead one,
+    so that scaling the inputs scales the damping too.
     """
     if order is not None:
         hessian = hessian[order][:, order]

@@ -1,8 +1,8 @@
 """GPTQ: round column after column, each error made up for by the columns not yet rounded.
 
-Frantar et al., arXiv 2210.17323, algorithm 1. Deviations from the reference code: damping (see ``compressors/factor.py``), symmetric
-grids (``compressors/grid.py``); dead columns are zeroed before every grid is fitted, where the reference zeroes them after the grid of a whole
-row (``g-1``) was.
+Frantar et al., arXiv 2210.17323, algorithm 1. Deviations from the reference code: damping (see
+``compressors/factor.py``), symmetric grids (``compressors/grid.py``); dead columns are zeroed before every grid is
+fitted, where the reference zeroes them after the grid of a whole row (``g-1``) was.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from compressors.statistics import Statistics, full_precision
 
 
 class Quantized(NamedTuple):
-    """``weight`` [out, in]; ``scale`` and ``zero`` [out, groups], column j in group ``group_of[j]``; damping used and how often it was raised."""
+    """``weight`` [out, in]; ``scale`` and ``zero`` [out, groups], column j in group ``group_of[j]``; damping used and
+    how often it was raised.
+    """
 
     weight: Tensor
     scale: Tensor
@@ -45,8 +47,9 @@ def quantize(
 ) -> Quantized:
     """Quantize ``weight`` [out, in] given the ``hessian`` [in, in] of its inputs; rows do not depend on each other.
 
-    ``groups``: a group's grid is fitted to the original weights (``static``), to those as of the last finished column block (``block``, the
-    reference), or to those with every update so far (``fresh``). With ``actorder`` static groups are of the original columns, others of the reordered ones.
+    ``groups``: a group's grid is fitted to the original weights (``static``), to those as of the last finished column
+    block (``block``, the reference), or to those with every update so far (``fresh``). With ``actorder`` static
+    groups are of the original columns, others of the reordered ones.
     """
     columns = weight.shape[1]
     size = columns if group_size == -1 else group_size
@@ -61,7 +64,7 @@ def quantize(
             lattice = fit_groups(natural, size, bits, sym)
             group_of = group_of if order is None else group_of[order]
         else:
-            lattice = grids.Grid(*work.new_zeros(2, columns // size, weight.shape[0]), 2**bits - 1)
+            lattice = _empty(columns // size, work, bits)
         for start, end in edges(columns, column_block, size if groups == "fresh" else None):
             if groups != "static":
                 first, last = -(-start // size), -(-end // size)  # the groups that begin in this block
@@ -81,22 +84,30 @@ def quantize(
 def fit_groups(work: Tensor, size: int, bits: int, sym: bool) -> grids.Grid:
     """Grids of ``work`` [columns, out] (transposed), one for each ``size`` columns: scale and zero [groups, out]."""
     if work.shape[0] == 0:
-        return grids.Grid(*work.new_zeros(2, 0, work.shape[1]), 2**bits - 1)
+        return _empty(0, work, bits)
     cells = work.unflatten(0, (-1, size)).transpose(1, 2)  # [groups, out, size]
     found = grids.fit(cells, bits, sym)
     return grids.Grid(found.scale.squeeze(-1), found.zero.squeeze(-1), found.top)
 
 
+def _empty(groups: int, work: Tensor, bits: int) -> grids.Grid:
+    scale, zero = work.new_zeros(2, groups, work.shape[1])
+    return grids.Grid(scale, zero, 2**bits - 1)
+
+
 def solve(weights: list[Tensor], seen: Statistics, method: Method) -> list[Solved]:
     target, settings = method.target, method.all_settings
-    assert seen.hessian is not None and target.bits is not None and target.group_size is not None
+    bits, size = target.bits, target.group_size
+    assert seen.hessian is not None
+    assert bits is not None
+    assert size is not None
     # Rows are independent, so linears with one input are solved as one tall matrix.
-    done = quantize(torch.cat(weights), seen.hessian, bits=target.bits, group_size=target.group_size, **settings)  # type: ignore[arg-type]
+    done = quantize(torch.cat(weights), seen.hessian, bits=bits, group_size=size, **settings)  # type: ignore[arg-type]
     heights = [weight.shape[0] for weight in weights]
     solved = []
     for weight, part in zip(weights, done.weight.split(heights), strict=True):
-        stored = grids.bits_a_weight(weight.shape[1], target.bits, target.group_size, bool(settings["sym"]))
-        scattered = bool(settings["actorder"]) and settings["groups"] != "static" and target.group_size != -1
+        stored = grids.bits_a_weight(weight.shape[1], bits, size, bool(settings["sym"]))
+        scattered = bool(settings["actorder"]) and settings["groups"] != "static" and size != -1
         index = 32 / weight.shape[0] if scattered else 0.0  # a group number for each column
-        solved.append(Solved(part, stored - target.bits + index, target.bits, False, done.damping, done.raised))
+        solved.append(Solved(part, stored - bits + index, bits, False, done.damping, done.raised))
     return solved

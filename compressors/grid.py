@@ -1,7 +1,8 @@
 """The integer grid of weight quantization: the same rules for every algorithm that rounds to one.
 
-A grid has a scale and an integer zero point a group: value = scale * (code - zero), 0 <= code <= 2^bits - 1. Its range always includes 0 and it is
-asymmetric unless asked otherwise (the rules of GPTQ's reference code, arXiv 2210.17323).
+A grid has a scale and an integer zero point a group: value = scale * (code - zero), 0 <= code <= 2^bits - 1. Its
+range always includes 0 and it is asymmetric unless asked otherwise (the rules of GPTQ's reference code, arXiv
+2210.17323).
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ SCALE_BITS = 16  # what a stored scale counts for; they are kept in float32 here
 
 
 class Grid(NamedTuple):
-    """``scale`` and ``zero`` (integers in float32) are [out, 1] or broadcast with the weight; codes run from 0 to ``top``."""
+    """``scale`` and ``zero`` (integers in float32) are [out, 1] or broadcast with the weight; codes run from 0 to
+    ``top``.
+    """
 
     scale: Tensor
     zero: Tensor
@@ -27,8 +30,8 @@ def fit(weight: Tensor, bits: int, sym: bool = False) -> Grid:
 
     Example: weights (-1.0, 0.5, 2.0) at 2 bits: scale 3/3 = 1, zero 1, so the grid is -1, 0, 1, 2 and 0.5 goes to 0.
 
-    Deviation from the reference code: a symmetric grid spans (-a, a) for a group of positive weights too, where the reference
-    leaves its lower end at 0 and so clips the upper half.
+    Deviation from the reference code: a symmetric grid spans (-a, a) for a group of positive weights too, where the
+    reference leaves its lower end at 0 and so clips the upper half.
     """
     top = 2**bits - 1
     low = weight.amin(-1, keepdim=True).clamp(max=0)

@@ -9,13 +9,13 @@ from torch import Tensor
 
 
 def smallest(metric: Tensor, sparsity: float) -> Tensor:
-    """True for exactly ``round(sparsity * n)`` smallest entries of each row of ``metric`` [rows, n]; of equal ones the first.
+    """True for exactly ``round(sparsity * n)`` smallest entries of each row of ``metric`` [rows, n]; of equal ones
+    the first.
 
-    ``round`` is Python's (half to even, on the float64 product). The reference codes of Wanda and SparseGPT compare with a threshold (``<=``)
-    and may prune one more, or all that tie.
+    ``round`` is Python's (half to even, on the float64 product). The reference codes of Wanda and SparseGPT compare
+    with a threshold (``<=``) and may prune one more, or all that tie.
     """
-    rows, n = metric.shape
-    count = round(sparsity * n)
+    count = round(sparsity * metric.shape[1])
     if count == 0:
         return torch.zeros_like(metric, dtype=torch.bool)
     # Selection is linear in n where a sort is not; entries equal to the last one pruned are then taken in order.
@@ -29,8 +29,9 @@ def smallest(metric: Tensor, sparsity: float) -> Tensor:
 
 
 def pattern(metric: Tensor, keep: int, group: int) -> Tensor:
-    """True for the ``group - keep`` smallest entries in each run of ``group`` along the last dimension of ``metric`` [..., n]; of equal ones the
-    first. ``group`` must divide n."""
+    """True for the ``group - keep`` smallest entries in each run of ``group`` along the last dimension of ``metric``
+    [..., n]; of equal ones the first. ``group`` must divide n.
+    """
     cells = metric.unflatten(-1, (-1, group))
     order = cells.argsort(dim=-1, stable=True)
     pruned = torch.zeros_like(cells, dtype=torch.bool)

@@ -1,7 +1,7 @@
 """How a method is spelled: ``algorithm[(base)]-target[:setting=value,...][+suffix...]``.
 
-Targets: ``0.5`` (share of zeros), ``2of4`` (kept of group), ``w4g128`` (bits, group size; ``g-1`` is one group a row) and joint
-``0.5-w4g64``. The canonical spelling drops settings that have their default and orders the others by name.
+Targets: ``0.5`` (share of zeros), ``2of4`` (kept of group), ``w4g128`` (bits, group size; ``g-1`` is one group a row)
+and joint ``0.5-w4g64``. The canonical spelling drops settings that have their default and orders the others by name.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ class MethodError(ValueError):
 
 @dataclass(frozen=True)
 class Target:
-    """What a method aims at. ``sparsity`` is the share of zeros in [0, 1); ``keep`` of every ``group`` entries stay (n:m);
-    ``bits`` a weight with one grid per ``group_size`` columns of a row (-1: the whole row). None where it does not apply."""
+    """What a method aims at. ``sparsity`` is the share of zeros in [0, 1); ``keep`` of every ``group`` entries stay
+    (n:m); ``bits`` a weight with one grid per ``group_size`` columns of a row (-1: the whole row). None where it does
+    not apply.
+    """
 
     sparsity: float | None = None
     keep: int | None = None
@@ -60,7 +62,9 @@ class Target:
 
 @dataclass(frozen=True)
 class Method:
-    """An algorithm, what it aims at and how. ``settings`` holds those that differ from the defaults, ordered by name."""
+    """An algorithm, what it aims at and how. ``settings`` holds those that differ from the defaults, ordered by
+    name.
+    """
 
     algorithm: str
     target: Target = Target()
@@ -106,7 +110,7 @@ def parse(spelling: str | Method) -> Method:
     match = _SPELLING.fullmatch(text)
     if match is None:
         raise MethodError(
-            f"method {spelling!r} is not spelled algorithm-target, as in 'gptq-w4g128', 'wanda-0.5' or 'sparsegpt-2of4:damp=0.1'; "
+            f"method {spelling!r} is not spelled algorithm-target, as in 'gptq-w4g128' or 'wanda-0.5'; "
             f"there are: {', '.join(_examples())}"
         )
     entry = _algorithm(match["algorithm"], text)
@@ -140,7 +144,7 @@ def _examples() -> list[str]:
 
 def _nearest(word: str, known: list[str]) -> str:
     found = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    return f"; did you mean {found[0]!r}?" if found else "."
 
 
 def _algorithm(name: str, text: str) -> Algorithm:
@@ -148,7 +152,7 @@ def _algorithm(name: str, text: str) -> Algorithm:
     if name in known:
         return known[name]
     found = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
-    hint = f"; did you mean {text.replace(name, found[0], 1)!r}?" if found else ""
+    hint = f"; did you mean {text.replace(name, found[0], 1)!r}?" if found else "."
     raise MethodError(f"method {text!r}: unknown algorithm {name!r}{hint} There are: {', '.join(_examples())}")
 
 
@@ -167,7 +171,8 @@ def _target(tokens: list[str], text: str) -> Target:
             both = {**fields, **part}
             share = 1 - both["keep"] / both["group"]
             raise MethodError(
-                f"method {text!r}: {both['keep']}of{both['group']} is a sparsity of {share:g} by itself; give the pattern or the sparsity, not both"
+                f"method {text!r}: {both['keep']}of{both['group']} is a sparsity of {share:g} by itself; "
+                "give the pattern or the sparsity, not both"
             )
         if fields.keys() & part.keys():
             raise MethodError(f"method {text!r}: the target is given twice (at {token!r})")
@@ -217,7 +222,8 @@ def _settings(listed: str | None, entry: Algorithm, text: str) -> tuple[tuple[st
         if name not in entry.settings:
             known = ", ".join(entry.settings) or "none"
             raise MethodError(
-                f"method {text!r}: {entry.name} has no setting {name!r}{_nearest(name, list(entry.settings))} Its settings: {known}"
+                f"method {text!r}: {entry.name} has no setting {name!r}"
+                f"{_nearest(name, list(entry.settings))} Its settings: {known}"
             )
         if name in found:
             raise MethodError(f"method {text!r}: setting {name!r} is given twice")
@@ -233,9 +239,8 @@ def _value(word: str, name: str, setting: Setting, text: str) -> Value:
         return word == "true"
     if isinstance(setting.default, str):
         if word not in setting.choices:
-            raise MethodError(
-                f"{where}; expected one of {', '.join(setting.choices)}{_nearest(word, list(setting.choices))}"
-            )
+            hint = _nearest(word, list(setting.choices))
+            raise MethodError(f"{where}; expected one of {', '.join(setting.choices)}{hint}")
         return word
     try:
         number = type(setting.default)(word)

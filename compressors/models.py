@@ -24,19 +24,19 @@ class Block(NamedTuple):
 def decoder_blocks(model: nn.Module) -> list[Block]:
     """The decoder blocks: of all lists of same-class modules that hold linears, the one with the most parameters.
 
-    Embeddings and the head lie outside of it and stay dense. Raises ``CompressionError`` if there is none, or if two linears share
-    one weight.
+    Embeddings and the head lie outside of it and stay dense. Raises ``CompressionError`` if there is none, or if two
+    linears share one weight.
     """
-    candidates: dict[str, nn.ModuleList] = {}
+    candidates: dict[str, nn.Module] = {}
     for name, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and len({type(item) for item in module}) == 1:
-            if any(_is_linear(inner) for inner in module.modules()):
-                candidates[name] = module
+        alike = isinstance(module, nn.ModuleList) and len({type(item) for item in module}) == 1
+        if alike and any(_is_linear(inner) for inner in module.modules()):
+            candidates[name] = module
     if not candidates:
         raise CompressionError(f"{type(model).__name__} has no list of decoder blocks with linears in it")
     path = max(candidates, key=lambda name: sum(p.numel() for p in candidates[name].parameters()))
     blocks = []
-    for index, module in enumerate(candidates[path]):
+    for index, module in enumerate(candidates[path].children()):
         prefix = f"{path}.{index}"
         named = {f"{prefix}.{name}": inner for name, inner in module.named_modules() if _is_linear(inner)}
         blocks.append(Block(prefix, module, named))
@@ -88,8 +88,8 @@ def refuse_nonfinite(blocks: list[Block]) -> None:
 def checked_tokens(model: nn.Module, token_ids: Any) -> Tensor:
     """Token ids as an int64 tensor [n_sequences, sequence_length] on the host.
 
-    Raises ``CompressionError`` if there are none, if they are not such a table, if one is outside the vocabulary or if the
-    sequences are longer than the model's positions.
+    Raises ``CompressionError`` if there are none, if they are not such a table, if one is outside the vocabulary or
+    if the sequences are longer than the model's positions.
     """
     ids = torch.as_tensor(token_ids)
     if ids.ndim != 2 or ids.dtype.is_floating_point or ids.dtype == torch.bool:
@@ -98,12 +98,12 @@ def checked_tokens(model: nn.Module, token_ids: Any) -> Tensor:
         )
     if ids.numel() == 0:
         raise CompressionError(f"token_ids: the calibration set is empty (shape {list(ids.shape)})")
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     positions = getattr(text, "max_position_embeddings", None)
     if positions is not None and ids.shape[1] > positions:
         raise CompressionError(f"token_ids: sequences of {ids.shape[1]} tokens; the model has {positions} positions")
-    vocabulary = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
+    vocabulary = model.get_input_embeddings().weight.shape[0]
     low, high = int(ids.min()), int(ids.max())
     if low < 0 or high >= vocabulary:
         worst = low if low < 0 else high

@@ -16,7 +16,8 @@ from compressors.statistics import Accumulator
 class Observer:
     """Accumulates statistics of the inputs of linears by hooks.
 
-    Linears whose input is the very same tensor (q/k/v, gate/up) are followers of the first of them: its Hessian is summed once and serves all.
+    Linears whose input is the very same tensor (q/k/v, gate/up) are followers of the first of them: its Hessian is
+    summed once and serves all.
     """
 
     def __init__(self, columns: dict[str, int], wants: str, every: int, clock: Clock) -> None:

@@ -1,6 +1,7 @@
 """The table of algorithms: one entry each, with targets, defaults, statistics and paper. Imports no torch.
 
-A new algorithm is one file in this package with a function ``solve`` (see ``compressors/solving.py``) and one entry here.
+A new algorithm is one file in this package with a function ``solve`` (see ``compressors/solving.py``) and one entry
+here.
 """
 
 from __future__ import annotations
@@ -28,9 +29,13 @@ class Setting:
 class Algorithm:
     """One entry of the registry.
 
+    ``compares`` tells what a pruning method's entries are compared within, each of which gets exactly ``round(s * n)``
+    zeros: ``row``, ``matrix``, or ``block`` of 128 columns (a setting named ``per`` overrides it).
+
     ``targets`` are the kinds of target it takes: ``none``, ``sparsity`` (0.5), ``pattern`` (2of4), ``bits`` (w4g128),
-    ``joint`` (0.5-w4g64 or 2of4-w4g64). ``statistics`` is what it needs of its inputs: ``none``, ``norms`` (squared column norms) or
-    ``hessian``. ``module`` is the file that holds it, imported when it runs. ``defaults`` maps settings to their defaults.
+    ``joint`` (0.5-w4g64 or 2of4-w4g64). ``statistics`` is what it needs of its inputs: ``none``, ``norms`` (squared
+    column norms) or ``hessian``. ``module`` is the file that holds it, imported when it runs. ``defaults`` maps
+    settings to their defaults.
     """
 
     name: str
@@ -40,6 +45,7 @@ class Algorithm:
     paper: str
     settings: Mapping[str, Setting] = field(default_factory=dict)
     takes_base: bool = False
+    compares: str = "row"
 
     @property
     def calibrated(self) -> bool:
@@ -72,9 +78,17 @@ _ALGORITHMS: dict[str, Algorithm] = {
         Algorithm("dense", "", ("none",), "none", "the model as it is"),
         Algorithm("rtn", "rtn", ("bits",), "none", "the baseline of arXiv 2210.17323, section 5", {"sym": SYM}),
         Algorithm("gptq", "gptq", ("bits",), "hessian", "arXiv 2210.17323", GPTQ_SETTINGS),
-        Algorithm("magnitude", "magnitude", PRUNING, "none", "arXiv 1506.02626", {"per": PER}),
+        Algorithm("magnitude", "magnitude", PRUNING, "none", "arXiv 1506.02626", {"per": PER}, compares="matrix"),
         Algorithm("wanda", "wanda", PRUNING, "norms", "arXiv 2306.11695"),
-        Algorithm("sparsegpt", "sparsegpt", (*PRUNING, "joint"), "hessian", "arXiv 2301.00774", SPARSEGPT_SETTINGS),
+        Algorithm(
+            "sparsegpt",
+            "sparsegpt",
+            (*PRUNING, "joint"),
+            "hessian",
+            "arXiv 2301.00774",
+            SPARSEGPT_SETTINGS,
+            compares="block",
+        ),
     )
 }
 SUFFIXES: dict[str, str] = {}  # suffix -> what it does; none yet

@@ -15,12 +15,13 @@ class CompressionError(ValueError):
 class LinearReport:
     """What happened to one linear.
 
-    ``shape`` is (out, in). ``sparsity`` is the realised share of exact zeros. ``bits`` are realised bits a weight, with
-    scales (16 bits), zero points and the mask. ``relative_error`` is ||(W' - W) X||^2 / ||W X||^2 over ``error_tokens`` rows of
-    calibration input: all of them where the method has a Hessian, else an evenly spaced sample of at most 512
-    (None without calibration data, or if no token reached the linear). ``damping`` is the share of the
-    Hessian's mean diagonal that was added (None if the method has no Hessian) and ``fallbacks`` how often it had to be raised because the Cholesky
-    factorization failed. ``dead_columns`` counts inputs that were zero for every token; ``tokens`` the tokens seen.
+    ``shape`` is (out, in). ``sparsity`` is the realised share of exact zeros. ``bits`` are realised bits a weight,
+    with scales (16 bits), zero points and the mask. ``relative_error`` is ||(W' - W) X||^2 / ||W X||^2 over
+    ``error_tokens`` rows of calibration input: all of them where the method has a Hessian, else an evenly spaced
+    sample of at most 512 (None without calibration data, or if no token reached the linear). ``damping`` is the share
+    of the Hessian's mean diagonal that was added (None if the method has no Hessian) and ``fallbacks`` how often it
+    had to be raised because the Cholesky factorization failed. ``dead_columns`` counts inputs that were zero for
+    every token; ``tokens`` the tokens seen.
     """
 
     name: str
@@ -40,8 +41,9 @@ class LinearReport:
 class CompressionReport:
     """What ``compress`` did to a model.
 
-    ``seconds`` has ``forward``, ``statistics``, ``solve`` and ``total``. ``peak_memory`` is in bytes: of the GPU's allocator if one was used,
-    else the process's high-water mark of resident memory. ``sequences`` and ``tokens`` are those of the calibration set.
+    ``seconds`` has ``forward``, ``statistics``, ``solve`` and ``total``. ``peak_memory`` is in bytes: of the GPU's
+    allocator if one was used, else the process's high-water mark of resident memory. ``sequences`` and ``tokens`` are
+    those of the calibration set.
     """
 
     method: str

@@ -25,7 +25,9 @@ class Rounded(NamedTuple):
 
 
 def quantize(weight: Tensor, *, bits: int, group_size: int = -1, sym: bool = False) -> Rounded:
-    """Round ``weight`` [out, in] (float32) with one grid for each ``group_size`` columns of a row (-1: the whole row)."""
+    """Round ``weight`` [out, in] (float32) with one grid for each ``group_size`` columns of a row (-1: the whole
+    row).
+    """
     groups = weight.unflatten(1, (-1, weight.shape[1] if group_size == -1 else group_size))  # [out, groups, size]
     lattice = grid.fit(groups, bits, sym)
     codes = grid.encode(groups, lattice)
@@ -35,7 +37,8 @@ def quantize(weight: Tensor, *, bits: int, group_size: int = -1, sym: bool = Fal
 
 def solve(weights: list[Tensor], seen: Statistics, method: Method) -> list[Solved]:
     target, sym = method.target, bool(method.setting("sym"))
-    assert target.bits is not None and target.group_size is not None
+    assert target.bits is not None
+    assert target.group_size is not None
     solved = []
     for weight in weights:
         new = quantize(weight, bits=target.bits, group_size=target.group_size, sym=sym).weight

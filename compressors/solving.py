@@ -4,8 +4,8 @@
 
     def solve(weights: list[Tensor], seen: Statistics, method: Method) -> list[Solved]
 
-``weights`` are the matrices [out, in] in float32 of the linears that share one input (q/k/v, gate/up), which ``seen`` describes. They are not
-changed. An algorithm that needs no statistics ignores ``seen``.
+``weights`` are the matrices [out, in] in float32 of the linears that share one input (q/k/v, gate/up), which ``seen``
+describes. They are not changed. An algorithm that needs no statistics ignores ``seen``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from compressors.method import Target
 class Solved(NamedTuple):
     """A compressed weight [out, in] in float32.
 
-    ``overhead`` is what is stored a weight beside the entries: scales, zero points, the mask (bits). ``entry_bits`` is the size of
-    a stored entry, None for that of the model's dtype; ``mask`` tells whether zeros are not stored.
+    ``overhead`` is what is stored a weight beside the entries: scales, zero points, the mask (bits). ``entry_bits``
+    is the size of a stored entry, None for that of the model's dtype; ``mask`` tells whether zeros are not stored.
     ``damping`` and ``fallbacks``: see ``LinearReport``.
     """
 

@@ -1,9 +1,10 @@
 """SparseGPT: prune column after column, each error made up for by the columns that follow.
 
-Frantar and Alistarh, arXiv 2301.00774, algorithm 1. The mask of 128 columns is chosen at once, jointly over all rows, by (w / U_jj)^2, and that of an n:m pattern as
-its columns are reached, on the updated weights. Kept weights can be quantized in the same pass (section 3.5).
-Deviations from the reference code: exactly ``round(s * n)`` entries a block of 128 columns, where its ``<=`` prunes one more or all that tie; groups in joint quantization, where it has one grid a row;
-for n:m, blocks of the largest multiple of m up to 128 columns; damping (``compressors/factor.py``).
+Frantar and Alistarh, arXiv 2301.00774, algorithm 1. The mask of 128 columns is chosen at once, jointly over all rows,
+by (w / U_jj)^2, and that of an n:m pattern as its columns are reached, on the updated weights. Kept weights can be
+quantized in the same pass (section 3.5). Deviations from the reference code: exactly ``round(s * n)`` entries a block
+of 128 columns, where its ``<=`` prunes one more or all that tie; groups in joint quantization, where it has one grid
+a row; for n:m, blocks of the largest multiple of m up to 128 columns; damping (``compressors/factor.py``).
 """
 
 from __future__ import annotations
@@ -43,10 +44,11 @@ def prune(
     groups: str = "block",
     column_block: int = COLUMN_BLOCK,
 ) -> Pruned:
-    """Prune ``weight`` [out, in] given the ``factor`` of its inputs' Hessian; quantize what is kept if ``bits`` are given.
+    """Prune ``weight`` [out, in] given the ``factor`` of its inputs' Hessian; quantize what is kept if ``bits`` are
+    given.
 
-    Each block of ``column_block`` columns gets exactly ``round(sparsity * entries)`` zeros, or each row the ``pattern``.
-    ``groups``: see ``gptq.quantize`` (``static`` or ``block``).
+    Each block of ``column_block`` columns gets exactly ``round(sparsity * entries)`` zeros, or each row the
+    ``pattern``. ``groups``: see ``gptq.quantize`` (``static`` or ``block``).
     """
     columns = weight.shape[1]
     size = columns if group_size == -1 else group_size
@@ -76,7 +78,9 @@ def prune(
 
 
 def joint_mask(block: Tensor, diagonal: Tensor, sparsity: float) -> Tensor:
-    """True where ``block`` [columns, out] is pruned: the smallest (w / U_jj)^2 of all its entries; of equal ones by row, then column of the weight."""
+    """True where ``block`` [columns, out] is pruned: the smallest (w / U_jj)^2 of all its entries; of equal ones by
+    row, then column of the weight.
+    """
     metric = (block / diagonal[:, None]).square_().T  # [out, columns]
     return masks.smallest(metric.reshape(1, -1), sparsity).view(metric.shape).T
 

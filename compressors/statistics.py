@@ -18,8 +18,9 @@ SAMPLE_TOKENS = 512  # rows kept to measure the error of methods that have no He
 class Statistics(NamedTuple):
     """What was seen of the inputs X [tokens, columns] of one linear (or of several that share their input).
 
-    ``norms`` [columns] is the mean over tokens of x_j^2 (float32), ``hessian`` [columns, columns] is X'X / tokens (float32) or
-    None; ``sample`` [<= 512, columns] are evenly spaced rows of X or None. ``tokens`` is 0 if nothing was seen.
+    ``norms`` [columns] is the mean over tokens of x_j^2, ``hessian`` [columns, columns] is X'X / tokens or None;
+    ``sample`` [<= 512, columns] are evenly spaced rows of X or None. All in float32, or float64 for a float64 model.
+    ``tokens`` is 0 if nothing was seen.
     """
 
     tokens: int
@@ -36,14 +37,15 @@ class Statistics(NamedTuple):
 class Accumulator:
     """Sums over the inputs of one linear.
 
-    ``wants`` is ``none``, ``norms`` or ``hessian``. ``every`` is the distance in tokens between the rows that are sampled.
-    The Hessian is summed in ``dtype`` (float32 unless asked otherwise) without TF32 or bfloat16 products, and divided by the number of tokens
-    once, at the end: the reference codes keep a running mean over sequences, whose rounding grows with their number.
-    A constant factor of the Hessian changes no algorithm here, since damping is relative to its diagonal.
+    ``wants`` is ``none``, ``norms`` or ``hessian``. ``every`` is the distance in tokens between the rows that are
+    sampled. The Hessian is summed in float32 (float64 for float64 inputs) without TF32 or bfloat16 products, and
+    divided by the number of tokens once, at the end: the reference codes keep a running mean over sequences,
+    whose rounding grows with their number. A constant factor of the Hessian changes no algorithm here, since damping
+    is relative to its diagonal.
     """
 
-    def __init__(self, columns: int, wants: str, every: int, dtype: torch.dtype = torch.float32) -> None:
-        self.columns, self.wants, self.every, self.dtype = columns, wants, max(1, every), dtype
+    def __init__(self, columns: int, wants: str, every: int = 1) -> None:
+        self.columns, self.wants, self.every = columns, wants, max(1, every)
         self.tokens = 0
         self._squares: Tensor | None = None
         self._hessian: Tensor | None = None
@@ -54,19 +56,19 @@ class Accumulator:
         rows = inputs.detach().reshape(-1, self.columns)
         if rows.shape[0] == 0:
             return
+        rows = rows.to(working_dtype(rows.dtype))
         if self.wants == "hessian":
             self._add_hessian(rows)
         else:
             first = -self.tokens % self.every
             self._rows.append(rows[first :: self.every].clone())
-            squares = rows.float().square().sum(0).double()
+            squares = rows.square().sum(0).double()
             self._squares = squares if self._squares is None else self._squares.add_(squares)
         self.tokens += rows.shape[0]
 
     def _add_hessian(self, rows: Tensor) -> None:
-        rows = rows.to(self.dtype)
         if self._hessian is None:
-            self._hessian = torch.zeros(self.columns, self.columns, dtype=self.dtype, device=rows.device)
+            self._hessian = rows.new_zeros(self.columns, self.columns)
         with full_precision():
             self._hessian.addmm_(rows.T, rows)
 
@@ -76,9 +78,15 @@ class Accumulator:
             return Statistics(0)
         if self._hessian is not None:
             hessian = self._hessian.div_(self.tokens)
-            return Statistics(self.tokens, hessian.diagonal().float(), hessian)
+            return Statistics(self.tokens, hessian.diagonal(), hessian)
         assert self._squares is not None
-        return Statistics(self.tokens, (self._squares / self.tokens).float(), None, torch.cat(self._rows).float())
+        sample = torch.cat(self._rows)
+        return Statistics(self.tokens, (self._squares / self.tokens).to(sample.dtype), None, sample)
+
+
+def working_dtype(dtype: torch.dtype) -> torch.dtype:
+    """What is computed in: float64 for a float64 model, else float32."""
+    return torch.promote_types(dtype, torch.float32)
 
 
 @contextmanager
@@ -100,7 +108,7 @@ def relative_error(weight: Tensor, new: Tensor, seen: Statistics) -> float | Non
     change = new - weight
     with full_precision():
         if seen.hessian is not None:
-            hessian = seen.hessian.to(weight.dtype)
+            hessian = seen.hessian
             lost, whole = ((part @ hessian).mul_(part).sum(dtype=torch.float64) for part in (change, weight))
         elif seen.sample is not None:
             lost, whole = ((seen.sample @ part.T).square_().sum(dtype=torch.float64) for part in (change, weight))

@@ -1,4 +1,5 @@
-"""The walk over a model's decoder blocks: run a block, observe its linears' inputs, replace their weights, run it again, hand its outputs on.
+"""The walk over a model's decoder blocks: run a block, observe its linears' inputs, replace their weights, run it
+again, hand its outputs on.
 
 Written once for every algorithm; an algorithm sees weights and statistics only (``compressors/solving.py``).
 """
@@ -21,7 +22,7 @@ from compressors.method import Method, MethodError, parse
 from compressors.observe import Observer
 from compressors.report import CompressionError, CompressionReport, LinearReport
 from compressors.solving import Solved, misfit
-from compressors.statistics import SAMPLE_TOKENS, Statistics, relative_error
+from compressors.statistics import SAMPLE_TOKENS, Statistics, relative_error, working_dtype
 
 PROPAGATIONS = ("sequential", "dense")
 Progress = Callable[[int, int, str], None]
@@ -39,14 +40,15 @@ def compress(
 ) -> CompressionReport:
     """Compress the linears of a model's decoder blocks in place; embeddings and head stay as they are.
 
-    ``token_ids`` is an integer tensor or array [n_sequences, sequence_length] of calibration text, or None for a calibration-free method.
-    (Given to one, it changes no weight: the model is run all the same to measure ``relative_error``, for the cost of two forward passes.)
-    ``propagation``: the inputs of a block are the outputs of the compressed blocks before it (``sequential``) or of the dense ones (``dense``).
-    ``batch_size`` sequences are run at a time. ``device``: where blocks are run and solved, one at a time; None is where the model is.
+    ``token_ids`` is an integer tensor or array [n_sequences, sequence_length] of calibration text, or None for a
+    calibration-free method. (Given to one, it changes no weight: the model is run all the same to measure
+    ``relative_error``, for the cost of two forward passes.) ``propagation``: the inputs of a block are the outputs of
+    the compressed blocks before it (``sequential``) or of the dense ones (``dense``). ``batch_size`` sequences are
+    run at a time. ``device``: where blocks are run and solved, one at a time; None is where the model is.
     ``progress(done_blocks, n_blocks, stage)`` is called as the walk goes on.
 
-    Raises ``MethodError`` for a method that does not exist or fit the model, ``CompressionError`` for a model or tokens that cannot be compressed.
-    On any error, and on Ctrl-C, the model is as it was.
+    Raises ``MethodError`` for a method that does not exist or fit the model, ``CompressionError`` for a model or
+    tokens that cannot be compressed. On any error, and on Ctrl-C, the model is as it was.
     """
     method = parse(method)
     if propagation not in PROPAGATIONS:
@@ -145,7 +147,7 @@ class _Walk:
             raise CompressionError(f"{names[0]} was never called, so there is nothing to calibrate it on")
         if seen.norms is not None and not bool(torch.isfinite(seen.norms).all()):
             raise CompressionError(f"the inputs of {names[0]} are NaN or infinite")
-        weights = [models.matrix(linear).float() for linear in linears.values()]
+        weights = [models.matrix(linear).to(working_dtype(linear.weight.dtype)) for linear in linears.values()]
         if self.method.entry.calibrated and seen.tokens == 0:
             for name, linear, weight in zip(names, linears.values(), weights, strict=True):
                 self.reports.append(_untouched(name, linear, weight))
@@ -167,7 +169,7 @@ class _Walk:
                 shape=(old.shape[0], old.shape[1]),
                 sparsity=zeros,
                 bits=solved.bits(8 * old.element_size(), zeros),
-                relative_error=relative_error(weight, new.float(), seen),
+                relative_error=relative_error(weight, new.to(weight.dtype), seen),
                 error_tokens=seen.tokens if seen.hessian is not None else _rows(seen.sample),
                 damping=solved.damping,
                 fallbacks=solved.fallbacks,

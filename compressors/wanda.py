@@ -1,6 +1,7 @@
 """Wanda: prune by |weight| x norm of its input, compared within each row; no weight is changed otherwise.
 
-Sun et al., arXiv 2306.11695, equation 1. Deviation from the reference code: exactly ``round(s * n)`` entries a row, where it takes ``int(s * n)``.
+Sun et al., arXiv 2306.11695, equation 1. Deviation from the reference code: exactly ``round(s * n)`` entries a row,
+where it takes ``int(s * n)``.
 """
 
 from __future__ import annotations

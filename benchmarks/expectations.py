@@ -1,0 +1,53 @@
+"""What one case's weights must show: the sparsity, the n:m pattern and the grid levels that its spelling promises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from compressors.method import Method
+
+
+def problems(method: Method, linears: list[dict[str, Any]]) -> list[str]:
+    """Every linear that breaks its method's promise, in words; empty if none does.
+
+    ``linears`` is ``fixtures.structure.structure``'s list, measured on the weights.
+    """
+    found = []
+    for linear in linears:
+        rows, columns = linear["shape"]
+        found += [f"{linear['name']}: a weight is not finite"] * (not linear["finite"])
+        found += _sparsity(method, linear, rows, columns)
+        found += _levels(method, linear)
+    return found
+
+
+def _sparsity(method: Method, linear: dict[str, Any], rows: int, columns: int) -> list[str]:
+    target = method.target
+    if target.keep is not None and target.group is not None:
+        least = target.group - target.keep
+        if linear["least_zeros"] < least:
+            return [f"{linear['name']}: a group of {target.group} has {linear['least_zeros']} zeros, not {least}"]
+        wanted = rows * columns * least // target.group
+        slack = 0.0
+    elif target.sparsity is not None:
+        wanted, slack = round(target.sparsity * rows * columns), 0.5 * rows  # rounded once a row at most
+    else:
+        return []
+    # A kept entry may have been zero before: those are allowed on top, and nothing else is.
+    low, high = wanted - slack, wanted + slack + linear["dense_zeros"]
+    quantized = target.bits is not None  # a joint grid may round a kept entry to zero
+    if linear["zeros"] < low or (linear["zeros"] > high and not quantized):
+        share = linear["zeros"] / (rows * columns)
+        return [f"{linear['name']}: {linear['zeros']} zeros ({share:.4%}), expected {low:.0f} to {high:.0f}"]
+    return []
+
+
+def _levels(method: Method, linear: dict[str, Any]) -> list[str]:
+    bits = method.target.bits
+    if bits is None or "levels" not in linear:
+        return []
+    pruned = method.target.sparsity is not None or method.target.keep is not None
+    allowed = 2**bits + (1 if pruned else 0)
+    if linear["levels"] > allowed:
+        return [f"{linear['name']}: {linear['levels']} distinct values in a group, {bits} bits allow {allowed}"]
+    return []

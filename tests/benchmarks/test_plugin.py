@@ -1,0 +1,271 @@
+"""The plugin as a user meets it: a miniature `pytest benchmarks` in a process of its own, on a model made here."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+pytest_plugins = ["pytester"]
+
+PROFILE = """
+[[grid]]
+models = ["{model}"]
+methods = ["rtn-w3g32", "wanda-0.5"]
+sources = ["jsonl:{first}#text", "text:{second}"]
+seeds = 2
+sequences = 4
+length = 32
+slices = 2
+[grid.evaluation]
+domains = ["jsonl:{first}#text"]
+documents = 6
+document_tokens = 32
+[gates]
+alpha = 0.05
+"""
+
+
+@pytest.fixture(scope="session")
+def mini(tmp_path_factory) -> Path:
+    """A folder with a tiny random Llama, two sources and a profile `mini.toml` over them."""
+    from tests.miniature import write_model, write_text
+
+    folder = tmp_path_factory.mktemp("mini")
+    first = write_text(folder / "first.jsonl", seed=1)
+    second = write_text(folder / "second.txt", seed=2)
+    write_model(folder / "tiny", [first, second])
+    profile = PROFILE.format(model=folder / "tiny", first=first, second=second)
+    (folder / "mini.toml").write_text(profile)
+    return folder
+
+
+@pytest.fixture
+def suite(mini, tmp_path):
+    """Runs `pytest benchmarks` on the miniature profile; the store is this test's own."""
+
+    def run(*arguments: str, store: Path = tmp_path / "store", env: dict[str, str] | None = None, **kwargs):
+        return subprocess.run(
+            command(mini, store, *arguments),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env={**os.environ, "CALIBENCH_CACHE": str(mini / "cache"), **(env or {})},
+            **kwargs,
+        )
+
+    run.store = tmp_path / "store"
+    return run
+
+
+def command(mini: Path, store: Path, *arguments: str) -> list[str]:
+    profile = [] if "--profile" in arguments else ["--profile", str(mini / "mini.toml")]
+    base = [sys.executable, "-m", "pytest", "benchmarks", "-p", "no:cacheprovider", "--benchmark-disable"]
+    return [*base, *profile, "--store", str(store), *arguments]
+
+
+def records(store: Path) -> dict[str, dict]:
+    """Every record of a store by the id of its case, without what may differ between two runs of the same."""
+    from fixtures.store import Store
+
+    found = {}
+    for record in Store(store).records():
+        value = record.to_dict()
+        for volatile in ("seconds", "created", "peak_memory"):
+            value.pop(volatile)
+        for volatile in ("seconds", "peak_memory"):
+            value["compression"].pop(volatile, None)
+        value["checks"].pop("scored_by", None)
+        for scores in value["nll"].values():
+            scores.pop("seconds")
+        found[record.id] = value
+    return found
+
+
+def counts(output: str) -> dict[str, int]:
+    line = output.strip().splitlines()[-1]
+    return {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", line)}
+
+
+def test_a_miniature_run_from_cases_to_report_and_again(suite):
+    first = suite()
+    assert first.returncode == 0, first.stdout + first.stderr
+    found = records(suite.store)
+    assert len(found) == 1 + 2 * 2 * 2
+    report = re.search(r"report: (\S+)", first.stdout)
+    assert report
+    assert "wanda-0.5" in Path(report[1]).read_text()
+    assert "null control" in first.stdout.lower() or "null" in first.stdout.lower()
+
+    again = suite()
+    assert again.returncode == 0
+    assert records(suite.store) == found
+    files = sorted((suite.store / "records").glob("*"))
+    times = [path.stat().st_mtime_ns for path in files]
+    suite()
+    assert [path.stat().st_mtime_ns for path in files] == times, "a finished record was written again"
+
+
+def test_two_workers_give_the_same_records_as_none(suite, tmp_path):
+    alone = suite(store=tmp_path / "alone")
+    both = suite("-n", "2", store=tmp_path / "both")
+    assert alone.returncode == both.returncode == 0, both.stdout + both.stderr
+    assert records(tmp_path / "alone") == records(tmp_path / "both")
+
+
+def test_selection_by_marker_is_exact_and_the_gates_keep_their_family(suite):
+    done = suite("-m", "case(method='wanda-0.5', seed=1)")
+    assert counts(done.stdout)["deselected"] == 1 + 4 + 2
+    assert len(records(suite.store)) == 2
+    verdicts = json.loads((suite.store / "verdicts.json").read_text())
+    assert any(verdict["outcome"] == "inconclusive" for verdict in verdicts)
+    assert not any(verdict["outcome"] == "pass" and "not run" in verdict["reason"] for verdict in verdicts)
+
+
+def test_judge_only_runs_nothing_and_judges_from_the_store(suite):
+    suite()
+    done = suite("--judge-only")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "report:" in done.stdout
+
+
+def test_strict_gates_exit_with_six_when_something_is_undecided(suite):
+    suite("-m", "case(seed=0)")
+    done = suite("--judge-only", "--strict-gates")
+    assert done.returncode == 6, done.stdout
+
+
+CRASH = """
+import os
+from pathlib import Path
+
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):
+        return
+    from fixtures import runner
+    run = runner.Runner.run
+    def crash_once(self, case):
+        flag = Path(os.environ["CRASH_FLAG"])
+        if case.method == "wanda-0.5" and not flag.exists():
+            flag.touch()
+            os._exit(9)
+        return run(self, case)
+    runner.Runner.run = crash_once
+"""
+
+
+def test_a_crashed_worker_costs_one_case_once(suite, tmp_path):
+    (tmp_path / "crash_plugin.py").write_text(CRASH)
+    env = {"PYTHONPATH": str(tmp_path), "CRASH_FLAG": str(tmp_path / "flag")}
+    done = suite("-n", "2", "-p", "crash_plugin", env=env)
+    assert done.returncode == 1
+    assert len(re.findall(r"^FAILED benchmarks/test_calibration_source", done.stdout, re.M)) == 1, done.stdout
+    assert len(records(suite.store)) == 8
+    assert suite("-n", "2").returncode == 0
+    assert len(records(suite.store)) == 9
+
+
+def test_interrupt_keeps_what_is_done_and_the_next_run_goes_on(suite, mini):
+    process = subprocess.Popen(
+        command(mini, suite.store),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "CALIBENCH_CACHE": str(mini / "cache")},
+    )
+    folder = suite.store / "records"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and (not folder.is_dir() or len(list(folder.glob("*.gz"))) < 2):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 2, output
+    assert "goes on from there" in output
+    kept = records(suite.store)
+    assert 2 <= len(kept) < 9
+    assert suite().returncode == 0
+    whole = records(suite.store)
+    assert len(whole) == 9
+    assert {name: whole[name] for name in kept} == kept
+
+
+def test_a_corrupt_record_is_set_aside_recomputed_and_said(suite):
+    suite()
+    before = records(suite.store)
+    victim = sorted((suite.store / "records").glob("*.gz"))[0]
+    victim.write_bytes(victim.read_bytes()[:40])
+    done = suite()
+    assert done.returncode == 0
+    assert "set aside" in done.stdout
+    assert records(suite.store) == before
+    assert list((suite.store / "set-aside").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--methods", "wnda-0.5"], "wanda"),
+        (["--methods", "wanda-1.2"], "sparsity"),
+        (["--methods", "wanda-0.6-2of4"], "2of4"),
+        (["--models", "smollm2-135n"], "smollm2-135m"),
+        (["--sources", "nws"], "news"),
+        (["--tasks", "arc_esy"], "arc_easy"),
+        (["--profile", "quik"], "quick"),
+        (["--seeds", "0"], "no draws"),
+        (["--items", "-3"], "--items"),
+    ],
+)
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "workers"])
+def test_a_bad_option_is_a_usage_error_that_names_it(suite, arguments, says, workers):
+    done = suite(*arguments, *workers)
+    output = done.stdout + done.stderr
+    assert done.returncode == 4, output
+    assert says in output
+    assert "Traceback" not in output
+
+
+def test_a_seed_beyond_the_text_is_an_error_that_names_the_source(suite):
+    done = suite("--seeds", "40,", "--sequences", "64")
+    assert done.returncode == 1
+    assert "first.jsonl" in done.stdout
+    assert "seed 40" in done.stdout
+
+
+def test_a_group_size_that_does_not_divide_names_the_linear_and_what_would(suite):
+    done = suite("--methods", "gptq-w3g48", "--seeds", "1")
+    assert done.returncode == 1
+    assert "q_proj" in done.stdout
+    assert "does not divide" in done.stdout
+
+
+def test_a_read_only_store_is_said_in_words(suite):
+    suite.store.mkdir()
+    (suite.store / "records").write_text("a file where a folder should be")
+    done = suite("-m", "case(method='dense')")
+    assert done.returncode != 0
+    assert str(suite.store) in done.stdout + done.stderr
+
+
+def test_collecting_takes_seconds(suite):
+    start = time.monotonic()
+    done = suite("--collect-only", "-q", "--profile", "quick")
+    assert done.returncode == 0, done.stdout
+    assert "smollm2-135m-gptq-w3g64-news-s0" in done.stdout
+    assert time.monotonic() - start < 10
+
+
+def test_junit_has_scalars_and_the_verdicts(suite, tmp_path):
+    suite(f"--junitxml={tmp_path / 'junit.xml'}")
+    text = (tmp_path / "junit.xml").read_text()
+    assert re.search(r'<property name="nll" value="\d+\.\d+"', text)
+    assert "gates" in text
