@@ -1,6 +1,7 @@
 """Channel permutation: an order of the input columns in which an n:m pattern keeps more of what matters.
 
-Zhang et al., "Plug-and-Play", ICLR 2024 (openreview Tr0lPx9woF), section 4.2. All rows share one order, since the columns are the layer's input.
+Zhang et al., "Plug-and-Play", ICLR 2024 (openreview Tr0lPx9woF), section 4.2. All rows share one order, since the
+columns are the layer's input.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ _CELLS = 1 << 24  # entries held at once while options are scored (64 MiB in flo
 
 
 def order(metric: Tensor, keep: int, group: int, *, how: str = "none") -> Tensor:
-    """Column indices [columns]: each run of ``group`` of them is one n:m group of ``metric`` [out, columns] (``group`` divides columns).
+    """Column indices [columns]: each run of ``group`` of them is one n:m group of ``metric`` [out, columns] (``group``
+    divides columns).
 
-    ``none``: as they are. ``sort``: dealt out by falling column sum, first to last group, then back (section 4.2, channel reallocation).
-    ``assign``: ``sort``, then for each slot its columns are dealt out anew by linear sum assignment, so that the sum of
-    the kept entries is largest given the other slots. The sum never falls below that of the start, and the better of start and result is returned.
+    ``none``: as they are. ``sort``: dealt out by falling column sum, first to last group, then back (section 4.2,
+    channel reallocation). ``assign``: ``sort``, then for each slot its columns are dealt out anew by linear sum
+    assignment, so that the sum of the kept entries is largest given the other slots. The sum never falls below that of
+    the start, and the better of start and result is returned.
     """
     columns = metric.shape[1]
     identity = torch.arange(columns, device=metric.device)

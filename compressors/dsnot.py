@@ -1,18 +1,20 @@
-"""DSnoT: start from another method's mask and swap entries, row by row, until the expected error of the output is small. No training.
+"""DSnoT: start from another method's mask and swap entries, row by row, until the expected error of the output is
+small. No training.
 
-Zhang et al., arXiv 2310.08915, section 3.2: of the pruned entries of a row, the one whose return lowers the row's expected error E[e] = E[(w - w')x] most
-relative to the variance of its input grows back; of the kept ones whose loss lowers it too, the one with the smallest |w| ||x|| goes.
+Zhang et al., arXiv 2310.08915, section 3.2: of the pruned entries of a row, the one whose return lowers the row's
+expected error E[e] = E[(w - w')x] most relative to the variance of its input grows back; of the kept ones whose loss
+lowers it too, the one with the smallest |w| ||x|| goes.
 
-As in the reference code an entry moves at most once, and 2:4-like patterns keep their groups: what goes is then the kept entry of the same group that
-the metric ranks lowest, and a row also stops before its error would change sign.
+As in the reference code an entry moves at most once, and 2:4-like patterns keep their groups: what goes is then the
+kept entry of the same group that the metric ranks lowest, and a row also stops before its error would change sign.
 
 Deviations from the reference code:
 
 - all linears are refined, where it leaves those of the MLP alone unless told otherwise;
-- it takes from SparseGPT only the metric, summed over no data; here the start is the base's own result, updated weights included, an entry that grows back has its
-  dense value, and 0 cycles are the base exactly;
+- it takes from SparseGPT only the metric, summed over no data; here the start is the base's own result, updated weights
+  included, an entry that grows back has its dense value, and 0 cycles are the base exactly;
 - the error is a sum over 2,048 tokens whatever the length of the sequences, so that the threshold means one thing;
-- a row with nothing left to swap stops, where it goes on to kept entries.
+- a row with nothing left to swap stays as it is, where it goes on to kept entries.
 """
 
 from __future__ import annotations
@@ -50,9 +52,11 @@ def refine(
     power: float = 1.0,
     group: int | None = None,
 ) -> Swapped:
-    """Swap entries of ``start`` [out, in], whose entries ``pruned`` are zero, towards the output of ``dense`` [out, in].
+    """Swap entries of ``start`` [out, in], whose entries ``pruned`` are zero, towards the output of ``dense`` [out,
+    in].
 
-    ``mean`` and ``norms`` [in] are the means and mean squares of the inputs; ``group`` is that of an n:m pattern. Rows are independent.
+    ``mean`` and ``norms`` [in] are the means and mean squares of the inputs; ``group`` is that of an n:m pattern. Rows
+    are independent.
     """
     rows = torch.arange(start.shape[0], device=start.device)
     lost = SEQUENCE * dense * mean  # what an entry adds to the output's sum
@@ -70,14 +74,15 @@ def refine(
         active = active & (error.abs() > threshold)
         back, some_back = growing.next(error > 0)
         gone, some_gone = going.next(error > 0, back)
-        change = kept[rows, gone] - lost[rows, back]
-        active = active & some_back & some_gone
+        after = error + kept[rows, gone] - lost[rows, back]
+        found = some_back & some_gone
         if group is not None:
-            active = active & ((error + change).sign() == sign)
-        mask[rows, back] = torch.where(active, False, mask[rows, back])
-        mask[rows, gone] = torch.where(active, True, mask[rows, gone])
-        error = torch.where(active, error + change, error)
-        swaps += active
+            active = active & (~found | (after.sign() == sign))
+        swap = active & found
+        mask[rows, back] = torch.where(swap, False, mask[rows, back])
+        mask[rows, gone] = torch.where(swap, True, mask[rows, gone])
+        error = torch.where(swap, after, error)
+        swaps += swap
     weight = torch.where(pruned & ~mask, dense, start).masked_fill(mask, 0)
     return Swapped(weight, swaps)
 
@@ -87,8 +92,8 @@ class _Growing:
 
     def __init__(self, gain: Tensor, pruned: Tensor) -> None:
         # Kept entries are ranked behind every candidate; an entry is one for the sign of its gain only.
-        self.falling = gain.masked_fill(~pruned | (gain <= 0), -torch.inf).sort(1, descending=True, stable=True)
-        self.rising = gain.masked_fill(~pruned | (gain >= 0), torch.inf).sort(1, stable=True)
+        self.falling = gain.masked_fill(~pruned | (gain <= 0), -torch.inf).sort(dim=1, descending=True, stable=True)
+        self.rising = gain.masked_fill(~pruned | (gain >= 0), torch.inf).sort(dim=1, stable=True)
         self.next_falling = torch.zeros(gain.shape[0], dtype=torch.long, device=gain.device)
         self.next_rising = torch.zeros_like(self.next_falling)
 
@@ -105,11 +110,13 @@ class _Growing:
 
 
 class _Going:
-    """Kept entries of each row by rising cost, those with a positive and those with a negative share of the output apart."""
+    """Kept entries of each row by rising cost, those with a positive and those with a negative share of the output
+    apart.
+    """
 
     def __init__(self, cost: Tensor, share: Tensor) -> None:
-        self.negative = cost.masked_fill(share >= 0, torch.inf).sort(1, stable=True)
-        self.positive = cost.masked_fill(share <= 0, torch.inf).sort(1, stable=True)
+        self.negative = cost.masked_fill(share >= 0, torch.inf).sort(dim=1, stable=True)
+        self.positive = cost.masked_fill(share <= 0, torch.inf).sort(dim=1, stable=True)
         self.next_negative = torch.zeros(cost.shape[0], dtype=torch.long, device=cost.device)
         self.next_positive = torch.zeros_like(self.next_negative)
 
@@ -150,7 +157,8 @@ def solve(weights: list[Tensor], seen: Statistics, method: Method) -> list[Solve
     settings = method.all_settings
     if int(settings["cycles"]) == 0:
         return started
-    assert seen.mean is not None and seen.norms is not None
+    assert seen.mean is not None
+    assert seen.norms is not None
     solved = []
     for weight, start in zip(weights, started, strict=True):
         # A kept weight that is exactly zero would count as pruned and could only be traded for another zero.

@@ -52,6 +52,11 @@ def matrix(linear: nn.Module) -> Tensor:
     return weight.detach().T if isinstance(linear, Conv1D) else weight.detach()
 
 
+def oriented(linear: nn.Module, tensor: Tensor) -> Tensor:
+    """A tensor of the weight's shape (its gradient, say) as [out, in]; a view."""
+    return tensor.T if isinstance(linear, Conv1D) else tensor
+
+
 def _is_linear(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear | Conv1D)
 

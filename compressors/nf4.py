@@ -1,8 +1,10 @@
-"""NormalFloat4: each weight goes to the nearest of 16 quantiles of a normal distribution, scaled by its block's largest. Calibration-free.
+"""NormalFloat4: each weight goes to the nearest of 16 quantiles of a normal distribution, scaled by its block's
+largest. Calibration-free.
 
-Dettmers et al. (QLoRA), arXiv 2305.14314, section 3, equation 4 and appendix E. The code book is computed here, not tabulated.
-Deviation from the reference code (bitsandbytes): blocks run along a row and the last of a row is shorter where the block does not divide it; the
-reference flattens the matrix, which is the same wherever the block divides the columns. The second quantization, of the block constants, is not done.
+Dettmers et al. (QLoRA), arXiv 2305.14314, section 3, equation 4 and appendix E. The code book is computed here, not
+tabulated. Deviation from the reference code (bitsandbytes): blocks run along a row and the last of a row is shorter
+where the block does not divide it; the reference flattens the matrix, which is the same wherever the block divides the
+columns. The second quantization, of the block constants, is not done.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ class Rounded(NamedTuple):
 
 @cache
 def _levels() -> tuple[float, ...]:
-    # The outermost quantile averages those of 1/32 and 1/30: half a step of a code of 16 and of one of 15 levels (0 is in both halves).
+    # The outermost quantile is between half a step of 16 levels and of 15, since 0 is one of either half.
     outer = 1 - (1 / 32 + 1 / 30) / 2
     upper = torch.special.ndtri(torch.linspace(outer, 0.5, 9, dtype=torch.float64)[:-1])
     lower = -torch.special.ndtri(torch.linspace(outer, 0.5, 8, dtype=torch.float64)[:-1])
@@ -47,10 +49,13 @@ def code_book(like: Tensor) -> Tensor:
 def quantize(weight: Tensor, *, block: int = 64) -> Rounded:
     """Round ``weight`` [out, in] with one constant for each ``block`` columns of a row.
 
-    Example: a block (-2, 0.1, 1) has the constant 2, so its entries become -1, 0.05 and 0.5 and go to -1, 0.0796 and 0.4407 times 2.
+    Example: a block (-2, 0.1, 1) has the constant 2, so its entries become -1, 0.05 and 0.5 and go to -1, 0.0796 and
+    0.4407 times 2.
     """
     columns = weight.shape[1]
-    cells = pad(weight, (0, -columns % block)).unflatten(1, (-1, block))  # [out, blocks, block]; zeros change no largest
+    cells = pad(weight, (0, -columns % block)).unflatten(
+        1, (-1, block)
+    )  # [out, blocks, block]; zeros change no largest
     largest = cells.abs().amax(-1, keepdim=True)
     levels = code_book(weight)
     middles = (levels[1:] + levels[:-1]) / 2

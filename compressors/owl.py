@@ -1,11 +1,13 @@
-"""OWL: blocks with more outliers are pruned less. An allocator: a dense pass over the model gives each block its sparsity.
+"""OWL: blocks with more outliers are pruned less. An allocator: a dense pass over the model gives each block its
+sparsity.
 
-Yin et al., arXiv 2310.05175, section 3: a block's outlier share is that of its entries whose |w| ||x|| exceeds ``m`` times their mean; shares are
-stretched to a range of 2 ``lambda`` and centred, so that the mean sparsity is the target.
+Yin et al., arXiv 2310.05175, section 3: a block's outlier share is that of its entries whose |w| ||x|| exceeds ``m``
+times their mean; shares are stretched to a range of 2 ``lambda`` and centred, so that the mean sparsity is the target.
 
-Deviations from the reference code: blocks count by their number of weights (the same where blocks are equal); ratios that leave [0, 0.99] are clamped and the others
-moved until the mean is exact again, where it lifts densities of 0 to 0.01 and lets the mean go; blocks that all have one share, where it divides by zero, are pruned evenly and this is counted;
-its command line has m = 3, its recipe for 70 % (here the default) m = 5.
+Deviations from the reference code: blocks count by their number of weights (the same where blocks are equal); ratios
+that leave [0, 0.99] are clamped and the others moved until the mean is exact again, where it lifts densities of 0 to
+0.01 and lets the mean go; blocks that all have one share, where it divides by zero, are pruned evenly and this is
+counted; its command line has m = 3, its recipe for 70 % (here the default) m = 5.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ LIMIT = 0.99  # no block is pruned further
 
 
 def outlier_share(weights: list[Tensor], norms: list[Tensor], m: float) -> float:
-    """Share of the entries of a block whose |w| ||x|| exceeds ``m`` times the mean over the block (equation 1's D, as a share).
+    """Share of the entries of a block whose |w| ||x|| exceeds ``m`` times the mean over the block (equation 1's D, as a
+    share).
 
     ``weights`` are the block's matrices [out, in], ``norms`` [in] the mean squares of their inputs.
     """
@@ -38,7 +41,8 @@ def outlier_share(weights: list[Tensor], norms: list[Tensor], m: float) -> float
 
 
 def ratios(shares: list[float], sizes: list[int], sparsity: float, spread: float) -> tuple[list[float], int]:
-    """Each block's sparsity, whose mean over weights is ``sparsity``, and how often a ratio had to be clamped (or, -1, all shares were equal).
+    """Each block's sparsity, whose mean over weights is ``sparsity``, and how often a ratio had to be clamped (or, -1,
+    all shares were equal).
 
     ``spread`` is lambda: before clamping the sparsities span 2 lambda, the largest share getting the smallest.
     """
@@ -52,7 +56,9 @@ def ratios(shares: list[float], sizes: list[int], sparsity: float, spread: float
 
 
 def _centred(lean: list[float], sizes: list[int], sparsity: float) -> tuple[list[float], int]:
-    """``lean`` plus one constant, clamped to [0, LIMIT], with a mean of ``sparsity``: the constant is found by bisection."""
+    """``lean`` plus one constant, clamped to [0, LIMIT], with a mean of ``sparsity``: the constant is found by
+    bisection.
+    """
     limit = max(LIMIT, sparsity)
     total = sum(sizes)
 
@@ -62,9 +68,9 @@ def _centred(lean: list[float], sizes: list[int], sparsity: float) -> tuple[list
     def mean(values: list[float]) -> float:
         return sum(value * size for value, size in zip(values, sizes, strict=True)) / total
 
-    low, high = sparsity - 1 - max(lean), sparsity + 1 - min(lean)
+    low, high = sparsity - 1 - max(lean), sparsity + 1 - min(lean)  # all at 0, all at the limit
     shift = sparsity - mean(lean)
-    if mean(at(shift)) != sparsity and at(shift) != [value + shift for value in lean]:
+    if at(shift) != [value + shift for value in lean]:
         for _ in range(200):
             shift = (low + high) / 2
             low, high = (shift, high) if mean(at(shift)) < sparsity else (low, shift)

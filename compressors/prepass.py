@@ -22,8 +22,9 @@ from compressors.report import CompressionError
 
 @dataclass
 class Plan:
-    """What a pre-pass found: a method for each block (else the one that was asked for), gradients [out, in] in float32 on the host by linear,
-    and builtins for the report."""
+    """What a pre-pass found: a method for each block (else the one that was asked for), gradients [out, in] in float32
+    on the host by linear, and builtins for the report.
+    """
 
     methods: list[Method] | None = None
     gradients: dict[str, Tensor] = field(default_factory=dict)
@@ -51,7 +52,9 @@ class DensePass:
         return models.matrix(block.linears[name]).to(self.device).float()
 
     def norms(self) -> Iterator[tuple[models.Block, dict[str, Tensor]]]:
-        """Block after block, the mean squares [in] of the inputs of its linears in the dense model; a linear that saw no token is left out."""
+        """Block after block, the mean squares [in] of the inputs of its linears in the dense model; a linear that saw
+        no token is left out.
+        """
         with self.clock.stage("forward"):
             captured = capture(self.model, self.blocks, list(self.ids.split(self.batch_size)), self.device)
         for index, block in enumerate(self.blocks):
@@ -75,8 +78,10 @@ class DensePass:
             yield block, found
 
     def gradients(self) -> dict[str, Tensor]:
-        """By linear, sqrt of the sum over sequences of the squared gradient [out, in] of a sequence's loss (mean next-token cross-entropy, nats);
-        float32, on the host. One sequence at a time: the sum must not depend on how they are batched."""
+        """By linear, sqrt of the sum over sequences of the squared gradient [out, in] of a sequence's loss (mean
+        next-token cross-entropy, nats); float32, on the host. One sequence at a time: the sum must not depend on how
+        they are batched.
+        """
         linears = {name: linear for block in self.blocks for name, linear in block.linears.items()}
         before = {name: parameter.requires_grad for name, parameter in self.model.named_parameters()}
         # The weights as they are (bfloat16 say) take part in the graph; only the sum of squares is in float32.
@@ -87,11 +92,11 @@ class DensePass:
             self.model.to(self.device)
             self.model.requires_grad_(False)
             for weight in owners.values():
-                weight.requires_grad_(True)  # type: ignore[operator]
+                weight.requires_grad_(True)
             for sequence in self.ids.split(1):
                 with torch.enable_grad(), self.clock.stage("forward"):
                     loss = next_token_loss(self.model, sequence.to(self.device))
-                    found = torch.autograd.grad(loss, list(owners.values()), allow_unused=True)  # type: ignore[arg-type]
+                    found = torch.autograd.grad(loss, list(owners.values()), allow_unused=True)
                 if not bool(torch.isfinite(loss)):
                     raise CompressionError("the loss of a calibration sequence is NaN or infinite")
                 for (name, linear), gradient in zip(linears.items(), found, strict=True):

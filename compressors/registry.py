@@ -34,8 +34,8 @@ class Algorithm:
 
     ``targets`` are the kinds of target it takes: ``none``, ``sparsity`` (0.5), ``pattern`` (2of4), ``bits`` (w4g128),
     ``joint`` (0.5-w4g64 or 2of4-w4g64). ``statistics`` is what it needs of its inputs: ``none``, ``norms`` (squared
-    column norms) or ``hessian``. ``module`` is the file that holds it, imported when it runs. ``defaults`` maps
-    settings to their defaults.
+    column norms), ``moments`` (and means) or ``hessian``. ``module`` is the file that holds it, imported when it runs.
+    ``defaults`` maps settings to their defaults.
     """
 
     name: str
@@ -69,6 +69,26 @@ ACTORDER = Setting(False, "columns in falling order of the Hessian's diagonal")
 PER = Setting("matrix", "entries are compared within the whole matrix or within each row", choices=("matrix", "row"))
 
 PRUNING = ("sparsity", "pattern")
+BLOCK = Setting(64, "columns that share one constant", low=1)
+RIA_SETTINGS = {
+    "a": Setting(0.5, "power of the input's norm", low=0.0, high=10.0),
+    "per": PER,
+    "permute": Setting(
+        "none",
+        "order of the columns that an n:m pattern holds in: none (as they are), sort (dealt out by falling sum) or "
+        "assign (sort, then linear sum assignment)",
+        choices=("none", "sort", "assign"),
+    ),
+}
+DSNOT_SETTINGS = {
+    "cycles": Setting(50, "swaps a row may make", low=0),
+    "threshold": Setting(0.1, "a row stops when its expected error, summed over 2,048 tokens, is this small", low=0.0),
+    "power": Setting(1.0, "power of the input's variance that an entry's gain is divided by", low=0.0),
+}
+OWL_SETTINGS = {
+    "lambda": Setting(0.08, "blocks' sparsities span twice this", low=0.0, high=0.5),
+    "m": Setting(5.0, "an entry of |w| ||x|| this many times the block's mean is an outlier", low=0.0),
+}
 GPTQ_SETTINGS = {"groups": GROUPS, "sym": SYM, "actorder": ACTORDER, "damp": DAMP}
 SPARSEGPT_SETTINGS = {"damp": DAMP, "groups": replace(GROUPS, choices=("static", "block")), "sym": SYM}
 
@@ -89,6 +109,11 @@ _ALGORITHMS: dict[str, Algorithm] = {
             SPARSEGPT_SETTINGS,
             compares="block",
         ),
+        Algorithm("nf4", "nf4", ("none",), "none", "arXiv 2305.14314", {"block": BLOCK}),
+        Algorithm("ria", "ria", PRUNING, "norms", "openreview Tr0lPx9woF", RIA_SETTINGS, compares="matrix"),
+        Algorithm("dsnot", "dsnot", PRUNING, "moments", "arXiv 2310.08915", DSNOT_SETTINGS, takes_base=True),
+        Algorithm("owl", "owl", ("sparsity",), "norms", "arXiv 2310.05175", OWL_SETTINGS, takes_base=True),
+        Algorithm("prunerzero", "prunerzero", PRUNING, "norms", "arXiv 2406.02924"),
     )
 }
 SUFFIXES: dict[str, str] = {}  # suffix -> what it does; none yet

@@ -1,10 +1,11 @@
 """RIA: prune by relative importance and activations.
 
-Zhang et al., "Plug-and-Play: An Efficient Post-training Pruning Method for Large Language Models", ICLR 2024 (openreview Tr0lPx9woF), equations 3 and 4:
-a weight counts relative to its row's and its column's sums, times the norm of its input to the power ``a``.
+Zhang et al., "Plug-and-Play: An Efficient Post-training Pruning Method for Large Language Models", ICLR 2024
+(openreview Tr0lPx9woF), equations 3 and 4: a weight counts relative to its row's and its column's sums, times the norm
+of its input to the power ``a``.
 
-Entries are compared within the whole matrix (``per=matrix``, as the reference code does unless told otherwise) or within each row
-(``per=row``, as Wanda). Dead rows and columns have no sum to be relative to: their share counts as 0.
+Entries are compared within the whole matrix (``per=matrix``, as the reference code does unless told otherwise) or
+within each row (``per=row``, as Wanda). Dead rows and columns have no sum to be relative to: their share counts as 0.
 Deviations: exactly ``round(s * n)`` entries go; ``permute`` returns weights in the original order (below).
 """
 
@@ -28,13 +29,17 @@ def relative_importance(weight: Tensor) -> Tensor:
 
 
 def importance(weight: Tensor, norms: Tensor, a: float = 0.5) -> Tensor:
-    """Relative importance x ||x_j||^a, [out, in]; ``norms`` [in] are mean squares of the inputs (a constant factor changes no order)."""
+    """Relative importance x ||x_j||^a, [out, in]; ``norms`` [in] are mean squares of the inputs (a constant factor
+    changes no order).
+    """
     return relative_importance(weight) * norms.sqrt().pow(a)
 
 
 def solve(weights: list[Tensor], seen: Statistics, method: Method) -> list[Solved]:
-    """Masks by RIA. With ``permute=sort`` or ``assign`` and an n:m target, the pattern holds for the columns in the order that
-    ``channels`` finds, not for neighbours: a kernel for n:m has to permute its input. The weights stay in the model's order."""
+    """Masks by RIA. With ``permute=sort`` or ``assign`` and an n:m target, the pattern holds for the columns in the
+    order that ``channels`` finds, not for neighbours: a kernel for n:m has to permute its input. The weights stay in
+    the model's order.
+    """
     target, a = method.target, float(method.setting("a"))
     assert seen.norms is not None
     solved = []

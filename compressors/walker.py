@@ -20,6 +20,7 @@ from compressors.clock import Clock
 from compressors.codehash import module_name
 from compressors.method import Method, MethodError, parse
 from compressors.observe import Observer
+from compressors.prepass import DensePass, Plan
 from compressors.report import CompressionError, CompressionReport, LinearReport
 from compressors.solving import Solved, misfit
 from compressors.statistics import SAMPLE_TOKENS, Statistics, relative_error, working_dtype
@@ -70,7 +71,7 @@ def compress(
         walk.run(ids, batch_size)
     return CompressionReport(
         str(method), tuple(walk.reports), clock.seconds(), _peak_memory(where), propagation, len(blocks),
-        *(ids.shape[0], ids.numel()) if ids is not None else (0, 0),
+        *(ids.shape[0], ids.numel()) if ids is not None else (0, 0), details=walk.plan.details,
     )  # fmt: skip
 
 
@@ -85,6 +86,7 @@ class _Walk:
         self.sequential = propagation == "sequential"
         self.device, self.clock, self.progress = device, clock, progress
         self.solve = import_module(module_name(method.algorithm)).solve
+        self.plan = Plan()
         self.reports: list[LinearReport] = []
         self.originals: dict[str, Tensor] = {}
 
@@ -92,6 +94,7 @@ class _Walk:
         try:
             captured = None
             if ids is not None:
+                self._plan(ids, batch_size)
                 self.progress(0, len(self.blocks), "capture")
                 with self.clock.stage("forward"):
                     captured = capture(self.model, self.blocks, list(ids.split(batch_size)), self.device)
@@ -107,9 +110,18 @@ class _Walk:
             self._restore()
             raise
 
+    def _plan(self, ids: Tensor, batch_size: int) -> None:
+        """The dense pre-passes that the algorithm and its base ask for."""
+        dense = DensePass(self.model, self.blocks, ids, batch_size, self.device, self.clock)
+        for name in filter(None, (self.method.algorithm, self.method.base)):
+            module = import_module(module_name(name))
+            if hasattr(module, "plan"):
+                self.progress(0, len(self.blocks), "plan")
+                self.plan = self.plan.merged(module.plan(dense, self.method))
+
     def _block(self, index: int, block: models.Block, captured: Captured | None, tokens: int) -> None:
         columns = {name: models.matrix(linear).shape[1] for name, linear in block.linears.items()}
-        observer = Observer(columns, self.method.entry.statistics, -(-tokens // SAMPLE_TOKENS), self.clock)
+        observer = Observer(columns, self.method.statistics, -(-tokens // SAMPLE_TOKENS), self.clock)
         last = index == len(self.blocks) - 1
         if captured is not None:
             self.progress(index, len(self.blocks), "observe")
@@ -120,7 +132,12 @@ class _Walk:
             for leader, names in observer.groups().items():
                 accumulator = observer.accumulators.pop(leader, None)
                 seen = accumulator.result() if accumulator else Statistics(0)
-                self._linears({name: block.linears[name] for name in names}, seen, observed=captured is not None)
+                if self.plan.gradients:
+                    seen = seen._replace(gradients=tuple(self.plan.gradients[name] for name in names))
+                method = self.plan.methods[index] if self.plan.methods else self.method
+                self._linears(
+                    {name: block.linears[name] for name in names}, seen, method, observed=captured is not None
+                )
         if captured is not None and self.sequential and not last:
             self.progress(index, len(self.blocks), "forward")
             self._forward(index, block, captured, None, hand_on=True)
@@ -140,7 +157,7 @@ class _Walk:
             if not bool(finite):
                 raise CompressionError(f"{block.name} puts out NaN or infinite activations")
 
-    def _linears(self, linears: dict[str, nn.Module], seen: Statistics, *, observed: bool) -> None:
+    def _linears(self, linears: dict[str, nn.Module], seen: Statistics, method: Method, *, observed: bool) -> None:
         """Replace the weights of linears that share one input."""
         names = list(linears)
         if observed and seen.tokens == 0 and not all("expert" in name for name in names):
@@ -148,11 +165,11 @@ class _Walk:
         if seen.norms is not None and not bool(torch.isfinite(seen.norms).all()):
             raise CompressionError(f"the inputs of {names[0]} are NaN or infinite")
         weights = [models.matrix(linear).to(working_dtype(linear.weight.dtype)) for linear in linears.values()]
-        if self.method.entry.calibrated and seen.tokens == 0:
+        if self.method.calibrated and seen.tokens == 0:
             for name, linear, weight in zip(names, linears.values(), weights, strict=True):
                 self.reports.append(_untouched(name, linear, weight))
             return
-        solved = self.solve(weights, seen, self.method)
+        solved = self.solve(weights, seen, method)
         for name, linear, weight, new in zip(names, linears.values(), weights, solved, strict=True):
             self._replace(name, linear, weight, new, seen)
 
