@@ -50,6 +50,7 @@ def refine(
     cycles: int = 50,
     threshold: float = 0.1,
     power: float = 1.0,
+    same_sign: bool = False,
     group: int | None = None,
 ) -> Swapped:
     """Swap entries of ``start`` [out, in], whose entries ``pruned`` are zero, towards the output of ``dense`` [out,
@@ -76,7 +77,7 @@ def refine(
         gone, some_gone = going.next(error > 0, back)
         after = error + kept[rows, gone] - lost[rows, back]
         found = some_back & some_gone
-        if group is not None:
+        if same_sign or group is not None:
             active = active & (~found | (after.sign() == sign))
         swap = active & found
         mask[rows, back] = torch.where(swap, False, mask[rows, back])
@@ -164,7 +165,8 @@ def solve(weights: list[Tensor], seen: Statistics, method: Method) -> list[Solve
         # A kept weight that is exactly zero would count as pruned and could only be traded for another zero.
         done = refine(
             weight, start.weight, start.weight == 0, seen.mean, seen.norms, cycles=int(settings["cycles"]),
-            threshold=float(settings["threshold"]), power=float(settings["power"]), group=method.target.group,
+            threshold=float(settings["threshold"]), power=float(settings["power"]),
+            same_sign=bool(settings["samesign"]), group=method.target.group,
         )  # fmt: skip
         solved.append(start._replace(weight=done.weight))
     return solved

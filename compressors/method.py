@@ -84,7 +84,7 @@ class Method:
 
     @property
     def statistics(self) -> str:
-        """What is gathered of each linear's inputs for the algorithm and its base: ``none``, or words joined by ``+``."""
+        """What is gathered of each linear's inputs for the algorithm and its base: ``none`` or words joined by ``+``."""
         entries = [self.entry] + ([algorithms()[self.base]] if self.base else [])
         words = {word for entry in entries for word in entry.statistics.split("+")} - {"none"}
         if words & {"hessian", "moments"}:

@@ -69,9 +69,10 @@ def compress(
     walk = _Walk(model, blocks, method, propagation, where, clock, progress or (lambda done, total, stage: None))
     with models.for_inference(model):
         walk.run(ids, batch_size)
+    sequences, tokens = (0, 0) if ids is None else (ids.shape[0], ids.numel())
     return CompressionReport(
         str(method), tuple(walk.reports), clock.seconds(), _peak_memory(where), propagation, len(blocks),
-        *(ids.shape[0], ids.numel()) if ids is not None else (0, 0), details=walk.plan.details,
+        sequences, tokens, walk.plan.details,
     )  # fmt: skip
 
 
