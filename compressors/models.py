@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
 from compressors.report import CompressionError
 
@@ -49,7 +48,7 @@ def matrix(linear: nn.Module) -> Tensor:
     """The weight as [out, in]; a view (GPT-2's Conv1D keeps it as [in, out])."""
     weight = linear.weight
     assert isinstance(weight, Tensor)
-    return weight.detach().T if isinstance(linear, Conv1D) else weight.detach()
+    return weight.detach().T if _is_transposed(linear) else weight.detach()
 
 
 def oriented(linear: nn.Module, tensor: Tensor) -> Tensor:
@@ -58,7 +57,14 @@ def oriented(linear: nn.Module, tensor: Tensor) -> Tensor:
 
 
 def _is_linear(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear | Conv1D)
+    return isinstance(module, nn.Linear) or _is_transposed(module)
+
+
+def _is_transposed(module: nn.Module) -> bool:
+    # By name: this room does without transformers.
+    return any(
+        kind.__name__ == "Conv1D" and kind.__module__.startswith("transformers") for kind in type(module).__mro__
+    )
 
 
 def _refuse_shared_weights(blocks: list[Block]) -> None:

@@ -1,0 +1,249 @@
+"""The conformance suite of a compressor: what every algorithm must do, whatever it is.
+
+Subclass ``CompressorConformance`` and override the fixture ``method`` with a spelling; register an algorithm of your own with
+``compressors.registry.register`` first. Layers are float64, so that a property that is exact on paper is held to be exact.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+import compressors
+from compressors import CompressionError, Method, parse
+from compressors.columns import COLUMN_BLOCK
+from tests.helpers_compressors import (
+    KINDS, Layer, compress_layer, few, generator, layers, loss, make_layer, observe, same_weights, solve, tiny_llama,
+    tokens, weights_of,
+)  # fmt: skip
+
+
+class CompressorConformance:
+    """Properties of one method. Override ``method``; ``matched_baseline`` if its error should be held against another."""
+
+    @pytest.fixture(scope="class")
+    def method(self) -> str:
+        raise NotImplementedError("override the fixture `method` with a spelling, for instance 'wanda-0.5'")
+
+    @pytest.fixture(scope="class")
+    def parsed(self, method: str) -> Method:
+        return parse(method)
+
+    @staticmethod
+    def multiple(method: Method) -> int:
+        """Columns must be a multiple of this for the method to fit."""
+        return math.lcm(16, method.target.group or 1, max(method.target.group_size or 1, 1))
+
+    @staticmethod
+    def matched_baseline(method: Method) -> str:
+        """The calibration-free method that a calibrated one must not be worse than."""
+        target = method.target
+        if target.kind == "bits":
+            return f"rtn-{target}" + (":sym=true" if method.all_settings.get("sym") else "")
+        if target.kind == "joint":
+            return "magnitude-" + str(target).rsplit("-w", 1)[0] + ":per=row"
+        return f"magnitude-{target}:per=row"
+
+    @staticmethod
+    def comparison_groups(method: Method, zeros: Tensor) -> list[Tensor]:
+        """``zeros`` [out, in] cut into the groups of which each must hold exactly round(s * n)."""
+        compares = method.all_settings.get("per", method.entry.compares)
+        if compares == "row":
+            return list(zeros)
+        return [zeros] if compares == "matrix" else list(zeros.split(COLUMN_BLOCK, dim=1))
+
+    # The algorithm: tensors in, tensors out
+
+    @few
+    @given(data=st.data())
+    def test_result_is_finite_and_inputs_are_left_alone(self, parsed: Method, data: st.DataObject) -> None:
+        layer = data.draw(layers(self.multiple(parsed)))
+        scale = 2.0 ** data.draw(st.integers(-40, 40))
+        weight = layer.weight * scale
+        kept = weight.clone()
+        (solved,) = solve(parsed, [weight], layer.inputs)
+        assert solved.weight.shape == weight.shape
+        assert torch.isfinite(solved.weight).all()
+        assert torch.equal(weight, kept)
+
+    @few
+    @given(data=st.data())
+    def test_sparsity_is_exact(self, parsed: Method, data: st.DataObject) -> None:
+        if parsed.target.sparsity is None:
+            return
+        layer = data.draw(layers(self.multiple(parsed), kinds=("independent", "correlated", "duplicated")))
+        zeros = compress_layer(parsed, layer) == 0
+        for group in self.comparison_groups(parsed, zeros):
+            expected = round(parsed.target.sparsity * group.numel())
+            if parsed.target.bits is None:
+                assert int(group.sum()) == expected
+            else:  # a kept weight may round to zero too
+                assert int(group.sum()) >= expected
+
+    @few
+    @given(data=st.data())
+    def test_pattern_holds_in_every_group(self, parsed: Method, data: st.DataObject) -> None:
+        if parsed.target.keep is None or parsed.target.group is None:
+            return
+        layer = data.draw(layers(self.multiple(parsed), kinds=("independent", "correlated", "duplicated")))
+        kept = (compress_layer(parsed, layer) != 0).unflatten(1, (-1, parsed.target.group)).sum(-1)
+        if parsed.target.bits is None:
+            assert (kept == parsed.target.keep).all()
+        else:
+            assert (kept <= parsed.target.keep).all()
+
+    @few
+    @given(data=st.data())
+    def test_weights_lie_on_a_grid(self, parsed: Method, data: st.DataObject) -> None:
+        target = parsed.target
+        if target.bits is None or parsed.all_settings.get("actorder"):
+            return  # reordered groups are not runs of columns; their grids are tested beside the algorithm
+        layer = data.draw(layers(self.multiple(parsed)))
+        new = compress_layer(parsed, layer)
+        size = new.shape[1] if target.group_size == -1 else target.group_size
+        for group in new.unflatten(1, (-1, size)).flatten(0, 1):
+            values = group.unique()
+            assert len(values) <= 2**target.bits
+            # Values are whole multiples of some scale: a common divisor that is not below span / (2^bits - 1).
+            spans = [span for span in (values - values[0]).tolist() if span]
+            if spans:
+                steps = torch.tensor(spans).double() / spans[-1]
+                tries = torch.arange(1, 2**target.bits).double()[:, None] * steps
+                assert (tries - tries.round()).abs().amax(1).min() < 1e-9
+
+    @few
+    @given(data=st.data())
+    def test_calibration_matters_exactly_if_the_method_says_so(self, parsed: Method, data: st.DataObject) -> None:
+        layer = data.draw(layers(self.multiple(parsed), kinds=("correlated",), least_rows=16))
+        other = make_layer(12345, *layer.weight.shape, kind="correlated").inputs
+        first, second = (solve(parsed, [layer.weight], inputs)[0].weight for inputs in (layer.inputs, other))
+        assert torch.equal(first, second) != parsed.calibrated
+
+    @few
+    @given(data=st.data())
+    def test_rows_may_come_in_any_order(self, parsed: Method, data: st.DataObject) -> None:
+        layer = data.draw(layers(self.multiple(parsed)))
+        order = torch.randperm(layer.weight.shape[0], generator=generator(data.draw(st.integers(0, 99))))
+        straight = compress_layer(parsed, layer)
+        shuffled = compress_layer(parsed, Layer(layer.weight[order], layer.inputs))
+        torch.testing.assert_close(shuffled, straight[order], rtol=1e-6, atol=1e-8)
+
+    @few
+    @given(data=st.data())
+    def test_tokens_may_come_in_any_order_and_batch(self, parsed: Method, data: st.DataObject) -> None:
+        layer = data.draw(layers(self.multiple(parsed), kinds=("independent", "correlated", "dead")))
+        order = torch.randperm(layer.inputs.shape[0], generator=generator(data.draw(st.integers(0, 99))))
+        straight = compress_layer(parsed, layer)
+        seen = observe(layer.inputs[order], parsed.entry.statistics, batches=data.draw(st.integers(1, 7)))
+        run = _solver(parsed)
+        torch.testing.assert_close(run([layer.weight], seen, parsed)[0].weight, straight, rtol=1e-6, atol=1e-8)
+
+    @few
+    @given(data=st.data())
+    def test_linears_that_share_inputs_are_solved_as_if_alone(self, parsed: Method, data: st.DataObject) -> None:
+        layer = data.draw(layers(self.multiple(parsed)))
+        other = make_layer(7, 5, layer.weight.shape[1]).weight
+        together = [solved.weight for solved in solve(parsed, [layer.weight, other], layer.inputs)]
+        alone = [solve(parsed, [weight], layer.inputs)[0].weight for weight in (layer.weight, other)]
+        for one, two in zip(together, alone, strict=True):
+            torch.testing.assert_close(one, two, rtol=1e-6, atol=1e-8)
+
+    @few
+    @given(data=st.data(), weight_power=st.integers(-30, 30), input_power=st.integers(-15, 15))
+    def test_scaling_by_powers_of_two_scales_the_result(
+        self, parsed: Method, data: st.DataObject, weight_power: int, input_power: int
+    ) -> None:
+        layer = data.draw(layers(self.multiple(parsed)))
+        scaled = Layer(layer.weight * 2.0**weight_power, layer.inputs * 2.0**input_power)
+        assert torch.equal(compress_layer(parsed, scaled), compress_layer(parsed, layer) * 2.0**weight_power)
+
+    @few
+    @given(seed=st.integers(0, 2**20), rows=st.integers(8, 32), kind=st.sampled_from(("correlated", "dead")))
+    def test_error_is_no_worse_than_the_matched_baseline(self, parsed: Method, seed: int, rows: int, kind: str) -> None:
+        if not parsed.calibrated:
+            return
+        columns = max(64, self.multiple(parsed))
+        layer = make_layer(seed, rows, columns, kind)
+        baseline = loss(layer, compress_layer(self.matched_baseline(parsed), layer))
+        assert loss(layer, compress_layer(parsed, layer)) <= baseline
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_one_row_and_one_token_are_enough(self, parsed: Method, kind: str) -> None:
+        columns = 2 * self.multiple(parsed)
+        layer = make_layer(3, 1, columns, kind)
+        assert torch.isfinite(solve(parsed, [layer.weight], layer.inputs[:1])[0].weight).all()
+
+    # The whole model
+
+    def test_model_is_compressed_and_reported(self, parsed: Method) -> None:
+        model = tiny_llama()
+        before = weights_of(model)
+        report = compressors.compress(model, tokens(), parsed, batch_size=4)
+        after = weights_of(model)
+        found = {linear.name + ".weight": linear for linear in report.linears}
+        assert len(found) == 14
+        for name, weight in after.items():
+            if name not in found:
+                assert torch.equal(weight, before[name]), f"{name} is no linear of a block"
+                continue
+            assert found[name].shape == tuple(weight.shape)
+            assert found[name].sparsity == pytest.approx(float((weight == 0).double().mean()))
+            assert found[name].relative_error is not None
+            assert 0 < found[name].relative_error < 1
+            assert found[name].tokens == tokens().numel()
+        json.dumps(report.to_dict(), allow_nan=False)
+        assert report.method == str(parsed)
+
+    def test_an_error_on_the_way_leaves_the_model_as_it_was(self, parsed: Method) -> None:
+        model = tiny_llama().train()
+        before = weights_of(model)
+
+        def interrupt(done: int, total: int, stage: str) -> None:
+            if done == total:
+                assert not same_weights(before, weights_of(model))
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            compressors.compress(model, tokens(), parsed, progress=interrupt)
+        assert same_weights(before, weights_of(model))
+        assert model.training
+
+    @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+    def test_a_weight_that_is_not_finite_is_refused_by_name(self, parsed: Method, bad: float) -> None:
+        model = tiny_llama()
+        model.model.layers[1].mlp.up_proj.weight.data[3, 5] = bad
+        with pytest.raises(CompressionError, match=r"model\.layers\.1\.mlp\.up_proj"):
+            compressors.compress(model, tokens(), parsed)
+
+    def test_batch_size_does_not_matter(self, parsed: Method) -> None:
+        results = []
+        for batch_size in (1, 4, 6):
+            model = tiny_llama()
+            compressors.compress(model, tokens(), parsed, batch_size=batch_size)
+            results.append(weights_of(model))
+        for name, weight in results[0].items():
+            for other in results[1:]:
+                torch.testing.assert_close(other[name], weight, rtol=1e-6, atol=1e-9)
+
+    def test_the_same_draw_gives_the_same_weights(self, parsed: Method) -> None:
+        results = []
+        for seed in (0, 0, 1):
+            model = tiny_llama()
+            compressors.compress(model, tokens(seed), parsed)
+            results.append(weights_of(model))
+        assert same_weights(results[0], results[1])
+        assert same_weights(results[0], results[2]) != parsed.calibrated
+
+
+def _solver(method: Method):
+    from importlib import import_module
+
+    from compressors.codehash import module_name
+
+    return import_module(module_name(method.algorithm)).solve
