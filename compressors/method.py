@@ -84,7 +84,7 @@ class Method:
 
     @property
     def statistics(self) -> str:
-        """What is gathered of each linear's inputs for the algorithm and its base: ``none`` or words joined by ``+``."""
+        """What is gathered for a linear, for the algorithm and its base: ``none``, or words joined by ``+``."""
         entries = [self.entry] + ([algorithms()[self.base]] if self.base else [])
         words = {word for entry in entries for word in entry.statistics.split("+")} - {"none"}
         if words & {"hessian", "moments"}:
@@ -104,7 +104,9 @@ class Method:
         """
         entry = algorithms()[self.base] if self.base else self.entry
         settings = entry.defaults if self.base else self.all_settings
-        return str(settings.get("per", entry.compares))
+        compares = str(settings.get("per", entry.compares))
+        # DSnoT swaps entries within rows, so that those of SparseGPT's blocks move between blocks.
+        return "matrix" if self.algorithm == "dsnot" and compares == "block" else compares
 
     def setting(self, name: str) -> Value:
         """The value of a setting, the default if the spelling does not name it."""

@@ -34,7 +34,7 @@ class Algorithm:
 
     ``targets`` are the kinds of target it takes: ``none``, ``sparsity`` (0.5), ``pattern`` (2of4), ``bits`` (w4g128),
     ``joint`` (0.5-w4g64 or 2of4-w4g64). ``statistics`` is what it needs of its inputs: ``none``, ``norms`` (squared
-    column norms), ``moments`` (and means) or ``hessian``. ``module`` is the file that holds it, imported when it runs.
+    column norms), ``moments`` (and means), ``hessian`` or ``gradients``. ``module`` is the file that holds it, imported when it runs.
     ``defaults`` maps settings to their defaults.
     """
 
@@ -114,7 +114,7 @@ _ALGORITHMS: dict[str, Algorithm] = {
         Algorithm("ria", "ria", PRUNING, "norms", "openreview Tr0lPx9woF", RIA_SETTINGS, compares="matrix"),
         Algorithm("dsnot", "dsnot", PRUNING, "moments", "arXiv 2310.08915", DSNOT_SETTINGS, takes_base=True),
         Algorithm("owl", "owl", ("sparsity",), "norms", "arXiv 2310.05175", OWL_SETTINGS, takes_base=True),
-        Algorithm("prunerzero", "prunerzero", PRUNING, "norms", "arXiv 2406.02924"),
+        Algorithm("prunerzero", "prunerzero", PRUNING, "gradients+norms", "arXiv 2406.02924"),
     )
 }
 SUFFIXES: dict[str, str] = {}  # suffix -> what it does; none yet
