@@ -1,1 +1,47 @@
+"""One statistic a file; numpy here, scipy inside the functions so that importing stays cheap.
 
+Matrices are ``[n_items, n_draws]``: documents or task items down, calibration draws across.
+"""
+
+from reports.statistics.calibration_error import brier, expected_calibration_error, reliability
+from reports.statistics.detectable import detectable_difference, detectable_flips, items_needed
+from reports.statistics.holm import holm
+from reports.statistics.interval import Interval
+from reports.statistics.item_floor import disagreement, item_floor
+from reports.statistics.mcnemar import McNemar, mcnemar, sign_flip
+from reports.statistics.noninferiority import noninferiority
+from reports.statistics.paired import paired_difference
+from reports.statistics.source_range import SourceRange, source_range
+from reports.statistics.superiority import superiority
+from reports.statistics.tolerance import tolerance_factor, upper_sd_factor
+from reports.statistics.two_way import contrast, mean_squares
+from reports.statistics.variance_component import VarianceComponent, variance_component
+from reports.statistics.wilson import wilson
+
+__all__ = [
+    "Interval",
+    "McNemar",
+    "SourceRange",
+    "VarianceComponent",
+    "brier",
+    "contrast",
+    "detectable_difference",
+    "detectable_flips",
+    "disagreement",
+    "expected_calibration_error",
+    "holm",
+    "item_floor",
+    "items_needed",
+    "mcnemar",
+    "mean_squares",
+    "noninferiority",
+    "paired_difference",
+    "reliability",
+    "sign_flip",
+    "source_range",
+    "superiority",
+    "tolerance_factor",
+    "upper_sd_factor",
+    "variance_component",
+    "wilson",
+]

@@ -1,0 +1,182 @@
+"""Gates about change: against the stored baseline (loss or answers) and against the dense model.
+
+A gate fails only if the change is significant, after the family correction, *and* larger than its margin. It passes
+if the interval excludes a change as large as the margin. If its minimum detectable effect, computed from the
+baseline's own spread, exceeds the margin it is refused: it can then never pass, and fails only if the whole interval
+lies beyond the margin.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from benchmarks.gates_baseline import (
+    LOSS_DIGITS,
+    document_ids,
+    draw_list,
+    item_ids,
+    retraining_sd,
+    unpack,
+    without_rounding,
+)
+from benchmarks.gates_settings import Settings
+from fixtures.records import Verdict
+from reports import statistics
+from reports.groups import Group, Outcome, answers
+from reports.statistics import Interval
+
+
+def decide(interval: Interval, margin: float, detectable: float | None) -> str:
+    """``fail`` still has to survive the family correction."""
+    if detectable is not None and detectable > margin:
+        return "fail" if interval.low > margin else "refused"
+    if interval.estimate > margin:
+        return "fail"
+    return "pass" if interval.high < margin else "inconclusive"
+
+
+def judgement(base: dict[str, Any], interval: Interval, margin: float, detectable: float | None, need: str) -> Verdict:
+    """A verdict with its words; ``need`` says what would bring the detectable effect down to the margin."""
+    outcome = decide(interval, margin, detectable)
+    words = {
+        "pass": f"a rise beyond the margin of {margin:.4g} is excluded",
+        "fail": f"worse than the margin of {margin:.4g} allows",
+        "inconclusive": f"the interval does not exclude a rise beyond the margin of {margin:.4g}",
+        "refused": f"it could only see {detectable or 0:.3g}, more than its margin of {margin:.4g}; {need}",
+    }
+    base = {"p": interval.p_greater(), **base}
+    return Verdict(
+        **base,
+        outcome=outcome,
+        reason=words[outcome],
+        estimate=interval.estimate,
+        low=interval.low,
+        high=interval.high,
+        margin=margin,
+        detectable=detectable,
+    )
+
+
+def regression_loss(
+    group: Group, outcome: Outcome, settings: Settings, baseline: dict[str, Any], entry: dict[str, Any], family: int
+) -> Verdict:
+    """Damage a document, averaged over sources and draws, against the baseline's; the items and draws are paired."""
+    base = {"gate": "regression", "subject": group.label, "unit": outcome.unit, "records": tuple(group.records)}
+    stored = entry.get("loss")
+    if not stored or stored["documents"] != document_ids(group):
+        why = (
+            "the baseline was scored on other documents (their hashes differ)" if stored else "no loss in the baseline"
+        )
+        return Verdict(**base, outcome="inconclusive", reason=why)
+    retrained = entry["model_hash"] != _model_hash(group)
+    spread = retraining_sd(baseline, group.model, group.method, "loss") if retrained else 0.0
+    if spread is None:
+        why = "the model was retrained here and the baseline does not say how much retraining alone changes"
+        return Verdict(**base, outcome="inconclusive", reason=why)
+    matrix = np.concatenate([outcome.values[s] for s in group.sources], axis=1)
+    by_item = without_rounding(matrix.mean(axis=1) - np.asarray(stored["damage"]), LOSS_DIGITS)
+    by_draw = without_rounding(matrix.mean(axis=0) - np.asarray(stored["draw_means"]), LOSS_DIGITS)
+    extra = math.sqrt(2) * spread
+    interval = _paired_interval(by_item, by_draw, draw_list(group), settings.confidence).widened(extra)
+    margin = settings.of("regression_margin", group.method) or math.inf
+    detectable = None
+    n_draws = matrix.shape[1]
+    if stored["draw_error"] is not None:
+        error = math.hypot(math.sqrt(2) * stored["draw_error"], extra)
+        detectable = statistics.detectable_difference(error, settings.alpha / family, settings.power)
+    need = f"it needs about {statistics.items_needed(detectable or 0, margin, n_draws)} draws instead of {n_draws}"
+    if statistics.detectable_difference(extra, settings.alpha / family, settings.power) > margin:
+        need = "retraining the model alone changes more: raise the margin, or ship the weights"
+    details = {"retrained": retrained, "retraining_sd": spread, "items": len(by_item), "draws": n_draws}
+    return judgement({**base, "details": details}, interval, margin, detectable, need)
+
+
+def _paired_interval(by_item: np.ndarray, by_draw: np.ndarray, draws: list[list[Any]], confidence: float) -> Interval:
+    """Interval of a mean difference whose items and draws both vary; draws are compared within their source.
+
+    The residual is not subtracted (the baseline stores margins of the table, not the table), which widens it a little.
+    """
+    items = float(np.var(by_item, ddof=1)) / by_item.size
+    groups = [by_draw[[k for k, d in enumerate(draws) if d[0] == name]] for name in dict.fromkeys(d[0] for d in draws)]
+    df = sum(g.size - 1 for g in groups)
+    draw = sum(float(((g - g.mean()) ** 2).sum()) for g in groups) / df / by_draw.size if df else 0.0
+    total = items + draw
+    parts = items**2 / (by_item.size - 1) + (draw**2 / df if df else 0.0)
+    freedom = total**2 / parts if parts > 0 else by_item.size - 1
+    return Interval.of_t(float(by_item.mean()), math.sqrt(total), freedom, confidence)
+
+
+def regression_accuracy(
+    group: Group, outcome: Outcome, settings: Settings, entry: dict[str, Any], family: int
+) -> Verdict:
+    """Right answers lost since the baseline on the pooled informative tasks: exact, one-sided, paired by item."""
+    subject = f"{group.label} {outcome.name}"
+    base = {"gate": "regression", "subject": subject, "unit": outcome.unit, "records": tuple(group.records)}
+    stored = entry.get("accuracy")
+    why = None
+    if not stored:
+        why = "no task answers in the baseline"
+    elif stored["tasks"] != group.informative:
+        why = f"the informative tasks are {', '.join(group.informative)}; those of the baseline {', '.join(stored['tasks'])}"
+    elif stored["items"] != item_ids(group):
+        why = "the baseline was scored on other items or prompts (their hashes differ)"
+    elif entry["model_hash"] != _model_hash(group):
+        why = "the model was retrained here: its answers cannot be paired with the baseline's"
+    if why or stored is None:
+        return Verdict(**base, outcome="inconclusive", reason=str(why))
+    after = np.concatenate([group.correct(s, group.informative) for s in group.sources], axis=1)
+    before = unpack(stored["correct"])
+    test = statistics.sign_flip(before, after)
+    drop = (before - after).mean(axis=1)
+    interval = Interval.of_t(drop.mean(), drop.std(ddof=1) / math.sqrt(drop.size), drop.size - 1, settings.confidence)
+    margin = settings.of("regression_margin_accuracy", group.method) or math.inf
+    n = drop.size
+    detectable = statistics.detectable_flips(stored["disagreement"], n, settings.alpha / family, settings.power)
+    need = f"it needs about {statistics.items_needed(detectable, margin, n)} items instead of {n}"
+    details = {"tasks": group.informative, "items": n, "disagreement": stored["disagreement"]}
+    base |= {"p": test.p, "flips": (test.worse, test.better), "details": details}
+    return judgement(base, interval, margin, detectable, need)
+
+
+def release(group: Group, outcome: Outcome, settings: Settings) -> Verdict | None:
+    """Compressed against dense: is the damage, averaged over sources, at most the margin? None if no margin is set."""
+    loss = outcome.name == "loss"
+    margin = settings.of("release_margin" if loss else "release_margin_accuracy", group.method)
+    if margin is None:
+        return None
+    values = outcome.pooled()
+    interval = statistics.contrast(values, [1 / len(values)] * len(values), settings.confidence)
+    result = statistics.noninferiority(interval, margin)
+    words = {"pass": "the damage is under", "fail": "the damage is above", "inconclusive": "the interval contains"}
+    error = interval.error
+    flips = None
+    if not loss:
+        stacked = np.concatenate(values, axis=1)
+        flips = (int((stacked > 0).sum()), int((stacked < 0).sum()))
+    return Verdict(
+        gate="release",
+        subject=group.label if loss else f"{group.label} {outcome.name}",
+        outcome=result,
+        reason=f"{words[result]} the margin of {margin:.4g}",
+        estimate=interval.estimate,
+        low=interval.low,
+        high=interval.high,
+        p=interval.p_greater(margin),
+        margin=margin,
+        detectable=statistics.detectable_difference(error, settings.alpha, settings.power),
+        unit=outcome.unit,
+        flips=flips,
+        records=tuple(group.records),
+        details={"dense_accuracy": _dense_accuracy(group)} if not loss else {},
+    )
+
+
+def _dense_accuracy(group: Group) -> float | None:
+    return float(answers(group.dense, group.informative).mean()) if group.dense else None
+
+
+def _model_hash(group: Group) -> str | None:
+    return next(iter(group.records.values())).keys.get("model_hash")

@@ -1,0 +1,150 @@
+"""The answer in words: which source, how sure, and what the draws alone do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fixtures.records import Verdict
+from reports.groups import CONTROLS, is_calibrated
+from reports.tables import Row, Table
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One method of a model. ``sure`` is ``yes``, ``partly``, ``no`` or ``open`` (cannot be said)."""
+
+    model: str
+    method: str
+    outcome: str
+    sure: str
+    source: str
+    words: str
+    draws: str
+
+
+def answers(tables: Sequence[Table]) -> list[Answer]:
+    """One answer for each calibrated method of each table."""
+    return [_answer(table, row) for table in tables for row in table.rows if is_calibrated(row.group.method)]
+
+
+def number(value: float, table: Table, sign: bool = False) -> str:
+    """In the table's unit; small ones keep two significant digits."""
+    scaled = value * table.scale
+    digits = table.digits
+    while digits < 5 and 0 < abs(scaled) < 10 ** (1 - digits):
+        digits += 1
+    return f"{scaled:+.{digits}f}" if sign else f"{scaled:.{digits}f}"
+
+
+def unit(table: Table) -> str:
+    return "nats a token" if table.outcome == "loss" else "points"
+
+
+def _answer(table: Table, row: Row) -> Answer:
+    group, verdict = row.group, row.source
+    common = (table.model, group.label.removeprefix(f"{table.model} "), table.outcome)
+    draws = _draws(table, row)
+    if row.best is None or verdict is None:
+        why = verdict.reason if verdict else (row.problem or "the sources were not compared")
+        return Answer(*common, "open", "", f"cannot say yet: {why}", draws)
+    worst = verdict.details["order"][-1]
+    gap = f"{number(verdict.estimate or 0, table)} {unit(table)} less damage than {worst}"
+    share = _share(row, verdict)
+    interval = f"95 % interval {number(verdict.low or 0, table)} to {number(verdict.high or 0, table)}"
+    if row.decided:
+        words = f"better than every other source beyond the draws; {gap}{share} ({interval})"
+        return Answer(*common, "yes", row.best, words, draws)
+    others = [s for s in verdict.details["order"] if s != row.best and s not in row.tied]
+    tied = _listed(row.tied)
+    if others:
+        words = f"not told apart from {tied}, but better than {_listed(others)}; {gap}{share} ({interval})"
+        return Answer(*common, "partly", row.best, words, draws)
+    words = f"lowest, but no source is told apart from it; it takes {number(verdict.detectable or 0, table)} to see one"
+    return Answer(*common, "no", row.best, words, draws)
+
+
+def _share(row: Row, verdict: Verdict) -> str:
+    """The gap as a share of the damage on the worst source: the figure that travels between models."""
+    worst = row.cells.get(verdict.details["order"][-1])
+    if worst is None or worst.mean <= 0 or verdict.estimate is None:
+        return ""
+    return f", {verdict.estimate / worst.mean:.0%} of it"
+
+
+def _draws(table: Table, row: Row) -> str:
+    sd = row.draw_sd
+    if sd is None:
+        return "one draw a source: their spread is unknown"
+    text = f"another draw of the same source: ± {number(sd, table)}"
+    if row.variance is not None and row.variance.estimate is not None and row.variance.high is not None:
+        low, high = number(row.variance.low or 0, table), number(row.variance.high, table)
+        text += f" (caused by the text: {number(row.variance.estimate, table)}, interval {low} to {high})"
+    return text
+
+
+def headlines(tables: Sequence[Table]) -> list[str]:
+    """One or two sentences a model: the source that wins most, the price of the wrong one, the draws."""
+    lines = []
+    for table in tables:
+        rows = [row for row in table.rows if is_calibrated(row.group.method) and row.best]
+        if not rows:
+            continue
+        wins = Counter(row.best for row in rows)
+        best, count = wins.most_common(1)[0]
+        within = sum(best == row.best or best in row.tied for row in rows)
+        sure = sum(row.decided and row.best == best for row in rows)
+        methods = f"{len(rows)} calibrated method{'s' * (len(rows) > 1)}"
+        line = (
+            f"{table.model}: calibrate on {best}. It is best or not told apart from the best for {within} of {methods}"
+        )
+        line += (
+            f", and surely best for {sure}." if table.outcome == "loss" else f", by accuracy; surely best for {sure}."
+        )
+        lines.append(line + _prices(table, rows))
+    if not lines:
+        lines.append(_nothing(tables))
+    return lines
+
+
+def _prices(table: Table, rows: Sequence[Row]) -> str:
+    gaps = [row.source.estimate for row in rows if row.source and row.source.estimate is not None]
+    spreads = [row.draw_sd for row in rows if row.draw_sd is not None]
+    if not gaps or not spreads:
+        return ""
+    gap, spread = _span(gaps, table), _span(spreads, table)
+    return f" The wrong source costs {gap} {unit(table)}; another draw of the same source moves it by {spread} (SD)."
+
+
+def _span(values: Sequence[float], table: Table) -> str:
+    low, high = number(min(values), table), number(max(values), table)
+    return low if low == high else f"{low} to {high}"
+
+
+def _nothing(tables: Sequence[Table]) -> str:
+    cells = sum(len(row.cells) for table in tables for row in table.rows)
+    if cells == 0:
+        return "No compressed model was scored, so there is no answer yet."
+    return (
+        "These records do not say which source to use: that takes at least two sources with two draws each, "
+        "better five. The table shows what was measured."
+    )
+
+
+def controls_note(tables: Sequence[Table]) -> list[str]:
+    """Where random tokens do no worse than the best text, the source hardly matters: worth a sentence."""
+    notes = []
+    for table in tables:
+        for row in table.rows:
+            for control in CONTROLS:
+                best = row.cells.get(row.best or "")
+                found = row.cells.get(control)
+                if best and found and found.mean <= best.mean:
+                    notes.append(f"{row.group.label}: {control} does no worse than {row.best}, the best text.")
+    return notes
+
+
+def _listed(names: Sequence[str]) -> str:
+    names = list(names)
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,236 @@
+"""Records as arrays: what was compressed alike is one group, a matrix items x draws for every source.
+
+Damage is nats a token (per document) minus the dense model's on the same document; accuracies are shares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fixtures.records import Case, DrawSpec, Record
+
+CONTROLS = ("random-tokens",)  # sources that nobody would ship: shown, never recommended, not pooled
+
+
+def is_calibrated(method: str) -> bool:
+    """Does the method look at calibration data at all?"""
+    import compressors
+
+    return compressors.parse(method).calibrated
+
+
+@dataclass
+class Group:
+    """All cases that differ only in source and seed. ``records`` are by case id; ``label`` names it everywhere."""
+
+    label: str
+    model: str
+    method: str
+    cases: list[dict[str, Any]]
+    records: dict[str, Record]
+    dense: Record | None
+    dense_id: str | None = None
+    problems: list[str] = field(default_factory=list)
+
+    @cached_property
+    def missing(self) -> list[str]:
+        """Ids of planned cases that have no record, the dense one included."""
+        missing = [case["id"] for case in self.cases if case["id"] not in self.records]
+        return missing + ([self.dense_id] if self.dense_id and self.dense is None else [])
+
+    @cached_property
+    def draws(self) -> dict[str, list[Record]]:
+        """Records of each source, in order of seed; sources in the order of the manifest."""
+        found: dict[str, list[tuple[int, Record]]] = {}
+        for case in self.cases:
+            if case["draw"] and case["id"] in self.records:
+                found.setdefault(case["draw"]["source"], []).append((case["draw"]["seed"], self.records[case["id"]]))
+        return {source: [r for _, r in sorted(rows, key=lambda row: row[0])] for source, rows in found.items()}
+
+    @property
+    def sources(self) -> list[str]:
+        return list(self.draws)
+
+    @cached_property
+    def documents(self) -> list[tuple[str, str]]:
+        """(domain, document hash) of every held-out document, in the order of the rows of a loss matrix."""
+        first = next(iter(self.records.values()), self.dense)
+        return _documents(first) if first else []
+
+    def loss(self, source: str) -> np.ndarray:
+        """Nats a token ``[n_documents, n_draws]``; raises ``ValueError`` if draws were scored on other documents."""
+        return np.stack([self._losses(record) for record in self.draws[source]], axis=1)
+
+    def damage(self, source: str) -> np.ndarray:
+        """Loss minus the dense model's; raises ``ValueError`` without a dense record."""
+        return self.loss(source) - self.dense_loss[:, None]
+
+    @cached_property
+    def dense_loss(self) -> np.ndarray:
+        if self.dense is None:
+            raise ValueError(f"no record of the dense model ({self.dense_id or self.model}): damage cannot be computed")
+        return self._losses(self.dense)
+
+    def _losses(self, record: Record) -> np.ndarray:
+        if _documents(record) != self.documents:
+            raise ValueError(f"{record.id} was scored on other documents than the rest of {self.label}")
+        parts = [np.asarray(s.nll, float) / np.maximum(1, s.tokens) for _, s in sorted(record.nll.items())]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    @cached_property
+    def tasks(self) -> list[str]:
+        first = next(iter(self.records.values()), self.dense)
+        return sorted(first.tasks) if first else []
+
+    @cached_property
+    def informative(self) -> list[str]:
+        """Tasks on which the dense model is surely above chance and above the most frequent answer."""
+        return [task for task in self.tasks if self.dense is not None and is_informative(self.dense, task)]
+
+    def correct(self, source: str, tasks: Sequence[str]) -> np.ndarray:
+        """0/1 ``[n_items, n_draws]`` over the items of ``tasks``, one task after the other."""
+        return np.stack([answers(record, tasks) for record in self.draws[source]], axis=1)
+
+    def items(self, tasks: Sequence[str]) -> list[tuple[str, str, str]]:
+        """(task, document hash, prompt hash) of the rows of ``correct``."""
+        first = next(iter(self.records.values()))
+        return task_items(first, tasks)
+
+
+def is_informative(dense: Record, task: str) -> bool:
+    """Lower 95 % Wilson bound of the dense accuracy above chance and majority class."""
+    from reports.statistics import wilson
+
+    scores = dense.tasks.get(task)
+    right = chosen(scores) if scores else []
+    return bool(scores and right) and wilson(sum(right), len(right))[0] > max(scores.chance, scores.majority)
+
+
+def chosen(scores: Any) -> list[int]:
+    """The right/wrong of the accuracy that is used for this task."""
+    return scores.correct_norm if scores.metric == "acc_norm" and scores.correct_norm is not None else scores.correct
+
+
+def answers(record: Record, tasks: Sequence[str]) -> np.ndarray:
+    return np.concatenate([np.asarray(chosen(record.tasks[task]), int) for task in tasks])
+
+
+def task_items(record: Record, tasks: Sequence[str]) -> list[tuple[str, str, str]]:
+    rows = ((task, record.tasks[task]) for task in tasks)
+    return [(task, d, p) for task, s in rows for d, p in zip(s.document_hash, s.prompt_hash, strict=True)]
+
+
+def _documents(record: Record) -> list[tuple[str, str]]:
+    return [(domain, h) for domain, scores in sorted(record.nll.items()) for h in scores.document_hash]
+
+
+def _variant(case: dict[str, Any]) -> tuple[Any, ...]:
+    """Everything of a case but source and seed, hashable."""
+    draw = {k: v for k, v in (case.get("draw") or {}).items() if k not in ("source", "seed", "slices")}
+    rest = {k: v for k, v in case.items() if k not in ("id", "draw")}
+    return tuple(sorted((k, repr(v)) for k, v in rest.items())), tuple(sorted((k, repr(v)) for k, v in draw.items()))
+
+
+def _dense_key(case: dict[str, Any]) -> tuple[Any, ...]:
+    names = ("model", "evaluation", "dtype", "device", "threads", "batch_size")
+    return tuple(repr(case.get(name)) for name in names)
+
+
+def _label(case: dict[str, Any]) -> str:
+    """``model method`` and whatever is not the default, as in the id of the case."""
+    parsed = Case.from_dict(case)
+    extras = []
+    if parsed.draw is not None:
+        defaults = DrawSpec("", 0, 0, 0)
+        for name in ("packing", "bos", "loader"):
+            if getattr(parsed.draw, name) != getattr(defaults, name):
+                extras.append(f"{name}={str(getattr(parsed.draw, name)).lower()}")
+    for name in ("dtype", "device", "propagation"):
+        if getattr(parsed, name) != Case.__dataclass_fields__[name].default:
+            extras.append(getattr(parsed, name))
+    return " ".join([parsed.model, parsed.method, *extras])
+
+
+def make_groups(manifest: dict[str, Any], records: Iterable[Record]) -> list[Group]:
+    """Groups of the manifest's compressed cases, in its order. Records that it does not name are left out."""
+    by_id = {record.id: record for record in records}
+    plans: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    dense_ids: dict[tuple[Any, ...], str] = {}
+    for case in manifest["cases"]:
+        if case["draw"] is None:
+            dense_ids.setdefault(_dense_key(case), case["id"])
+        else:
+            plans.setdefault(_variant(case), []).append(case)
+    groups = []
+    for cases in plans.values():
+        dense_id = dense_ids.get(_dense_key(cases[0]))
+        held = {case["id"]: by_id[case["id"]] for case in cases if case["id"] in by_id}
+        dense = by_id.get(dense_id) if dense_id else None
+        first = cases[0]
+        groups.append(Group(_label(first), first["model"], first["method"], cases, held, dense, dense_id))
+    _tell_apart(groups)
+    return groups
+
+
+def _tell_apart(groups: list[Group]) -> None:
+    """Groups that differ only in the amount of data get it in their label."""
+    labels = [group.label for group in groups]
+    for group in groups:
+        if labels.count(group.label) > 1:
+            draw = group.cases[0]["draw"]
+            group.label += f" {draw['n_sequences']}x{draw['sequence_length']}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a group is judged on: ``values[source]`` ``[n_items, n_draws]``, higher is worse.
+
+    ``loss`` is nats a token minus dense; ``accuracy`` is the share of right answers that the dense model had and the
+    compressed one lost. Without a dense record they are the loss and the share of wrong answers themselves.
+    """
+
+    name: str
+    unit: str
+    values: dict[str, np.ndarray]
+    relative: bool
+
+    def pooled(self, controls: bool = False) -> list[np.ndarray]:
+        """One matrix a source, random tokens left out unless there is nothing else."""
+        kept = [matrix for source, matrix in self.values.items() if controls or source not in CONTROLS]
+        return kept or list(self.values.values())
+
+    def means(self, source: str) -> np.ndarray:
+        """One value a draw."""
+        return self.values[source].mean(axis=0)
+
+
+def loss_outcome(group: Group) -> Outcome:
+    """Raises ``ValueError`` if the draws were scored on different documents."""
+    known = group.dense is not None and bool(group.dense.nll)
+    reference = group.dense_loss[:, None] if known else 0.0
+    return Outcome("loss", "nats a token", {s: group.loss(s) - reference for s in group.sources}, known)
+
+
+def accuracy_outcome(group: Group) -> Outcome:
+    """On the informative tasks; raises ``ValueError`` without any, or if items or prompts differ between draws."""
+    tasks = group.informative
+    if group.dense is None or not tasks:
+        raise ValueError("no task is informative: the dense model is not surely above chance and majority class")
+    if any(task_items(r, tasks) != group.items(tasks) for r in [*group.records.values(), group.dense]):
+        raise ValueError("the tasks were not scored on the same items and prompts throughout")
+    reference = answers(group.dense, tasks)[:, None]
+    return Outcome("accuracy", "share", {s: reference - group.correct(s, tasks) for s in group.sources}, True)
+
+
+OUTCOMES = {"loss": loss_outcome, "accuracy": accuracy_outcome}
+
+
+def planned_outcomes(group: Group) -> list[str]:
+    """The outcomes that the manifest promises for the group, whatever the records hold."""
+    spec = group.cases[0]["evaluation"]
+    return [name for name, key in (("loss", "domains"), ("accuracy", "tasks")) if spec.get(key)]

@@ -1,0 +1,104 @@
+"""The run as plain text."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from fixtures.records import Record, Verdict
+from reports.answer import controls_note, headlines
+from reports.groups import CONTROLS
+from reports.notes import notes
+from reports.tables import Cell, Row, Table, make_tables
+
+ORDER = ("fail", "inconclusive", "refused", "pass")
+
+
+def render(manifest: dict[str, Any], records: Sequence[Record], verdicts: Sequence[Verdict], width: int = 100) -> str:
+    """At most ``width`` columns (60 at least): the answer, tables, verdicts, notes."""
+    width = max(60, width)
+    groups, tables = make_tables(manifest, records, verdicts)
+    parts = [_wrapped(line, width) for line in headlines(tables)]
+    parts += [_wrapped(line, width) for line in controls_note(tables)]
+    parts += ["", *(line for table in tables for line in _table(table, width))]
+    if tables:
+        parts.append(_wrapped("mean ± SD over draws; * best source, = not told apart from it (source gate)", width))
+    parts += ["", *_verdicts(verdicts, width)]
+    found = notes(manifest, records, groups)
+    if found:
+        parts += ["", "repaired, skipped or missing:", *(_wrapped(line, width, "  ") for line in found)]
+    return "\n".join(parts).strip("\n")
+
+
+def _wrapped(text: str, width: int, indent: str = "") -> str:
+    return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent + "  ", break_long_words=False)
+
+
+def _table(table: Table, width: int) -> list[str]:
+    """Methods down, sources across; sources go to a second block if they do not fit."""
+    dense = "" if table.dense is None else f"; dense {table.dense * table.scale:.{table.digits}f}"
+    lines = [f"{table.model}: {table.title}{dense}"]
+    first = max(len("method"), *(len(_name(table, row)) for row in table.rows)) + 1
+    sources = table.sources
+    texts = {
+        (id(row), s): cell_text(table, row.cells[s], mark(row, s))
+        for row in table.rows
+        for s in sources
+        if s in row.cells
+    }
+    column = max([len(s) for s in sources] + [len(text) for text in texts.values()]) + 2
+    across = max(1, (width - first) // column)
+    for start in range(0, len(sources), across):
+        block = sources[start : start + across]
+        lines.append("method".ljust(first) + "".join(s.rjust(column) for s in block))
+        for row in table.rows:
+            cells = "".join(texts.get((id(row), s), "-").rjust(column) for s in block)
+            lines.append(_name(table, row).ljust(first) + cells)
+    lines += [f"  {_name(table, row)}: {row.problem}" for row in table.rows if row.problem and row.group.records]
+    return [*lines, ""]
+
+
+def _name(table: Table, row: Row) -> str:
+    return row.group.label.removeprefix(f"{table.model} ")
+
+
+def mark(row: Row, source: str) -> str:
+    """``*`` for the best source, ``=`` for one that cannot be told apart from it."""
+    if source in CONTROLS or row.best is None:
+        return " "
+    return "*" if source == row.best else "=" if source in row.tied else " "
+
+
+def cell_text(table: Table, cell: Cell, sign: str = " ") -> str:
+    mean = f"{cell.mean * table.scale:.{table.digits}f}"
+    spread = "" if cell.sd is None else f" ±{cell.sd * table.scale:.{table.digits}f}"
+    return f"{mean}{spread}{sign}"
+
+
+def _verdicts(verdicts: Sequence[Verdict], width: int) -> list[str]:
+    """Counts first; then every gate that did not pass, failures first, with its reason."""
+    if not verdicts:
+        return ["gates: none was judged"]
+    counts = Counter(v.outcome for v in verdicts)
+    lines = ["gates: " + ", ".join(f"{counts[o]} {o}" for o in ORDER if counts[o])]
+    for outcome in ORDER[:3]:
+        lines += [_wrapped(verdict_text(v), width, "  ") for v in verdicts if v.outcome == outcome]
+    return lines
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """``FAIL variance[model method]: reason (estimate [low, high], p, detectable)``."""
+    numbers = []
+    if verdict.estimate is not None and verdict.low is not None and verdict.high is not None:
+        numbers.append(f"{verdict.estimate:.4g} [{verdict.low:.4g}, {verdict.high:.4g}] {verdict.unit}".strip())
+    p = verdict.p if verdict.p_adjusted is None else verdict.p_adjusted
+    if p is not None:
+        numbers.append(f"p {p:.2g}")
+    if verdict.detectable is not None:
+        numbers.append(f"detectable {verdict.detectable:.3g}")
+    if verdict.flips is not None:
+        numbers.append(f"flips -{verdict.flips[0]} +{verdict.flips[1]}")
+    shown = verdict.outcome.upper() if verdict.outcome == "fail" else verdict.outcome
+    return f"{shown} {verdict.id}: {verdict.reason}" + (f" ({'; '.join(numbers)})" if numbers else "")
