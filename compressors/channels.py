@@ -55,6 +55,8 @@ def _reassign(metric: Tensor, found: Tensor, slot: int, keep: int, group: int) -
     ranked = others.topk(keep, dim=-1).values if keep < group else others
     last = ranked[..., keep - 1] if keep < group else torch.zeros_like(candidates)
     gains = _gains(candidates, last)
+    # Assignments often tie (a dead column gains nothing anywhere): rounding must not decide, so it is rounded away.
+    gains = (gains / gains.amax().clamp(min=torch.finfo(gains.dtype).tiny) * 2**30).round()
     rows, chosen = linear_sum_assignment(gains.cpu().numpy(), maximize=True)
     table[torch.as_tensor(rows), slot] = table[torch.as_tensor(chosen), slot]
     return table.flatten()

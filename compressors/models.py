@@ -53,7 +53,7 @@ def matrix(linear: nn.Module) -> Tensor:
 
 def oriented(linear: nn.Module, tensor: Tensor) -> Tensor:
     """A tensor of the weight's shape (its gradient, say) as [out, in]; a view."""
-    return tensor.T if isinstance(linear, Conv1D) else tensor
+    return tensor.T if _is_transposed(linear) else tensor
 
 
 def _is_linear(module: nn.Module) -> bool:

@@ -34,8 +34,8 @@ class Algorithm:
 
     ``targets`` are the kinds of target it takes: ``none``, ``sparsity`` (0.5), ``pattern`` (2of4), ``bits`` (w4g128),
     ``joint`` (0.5-w4g64 or 2of4-w4g64). ``statistics`` is what it needs of its inputs: ``none``, ``norms`` (squared
-    column norms), ``moments`` (and means), ``hessian`` or ``gradients``. ``module`` is the file that holds it, imported when it runs.
-    ``defaults`` maps settings to their defaults.
+    column norms), ``moments`` (and means), ``hessian`` or ``gradients``. ``module`` is the file that holds it, imported
+    when it runs. ``defaults`` maps settings to their defaults.
     """
 
     name: str
