@@ -90,6 +90,19 @@ OWL_SETTINGS = {
     "lambda": Setting(0.08, "blocks' sparsities span twice this", low=0.0, high=0.5),
     "m": Setting(5.0, "an entry of |w| ||x|| this many times the block's mean is an outlier", low=0.0),
 }
+SPQR_SETTINGS = {
+    "actorder": replace(ACTORDER, default=True),
+    "damp": replace(DAMP, default=1.0),
+    "grid": Setting(
+        "free",
+        "free: a group's range and zero point are as they fall (the reference code); gptq: the range includes 0 and "
+        "the zero point is whole",
+        choices=("free", "gptq"),
+    ),
+    "statbits": Setting(3, "bits of a scale and of a zero point; 16: not quantized", low=2, high=16),
+    "statgroup": Setting(16, "rows whose scales (and zero points) are quantized together", low=1),
+    "threshold": Setting(0.2, "error at which a weight is kept, relative to var(column) / U_jj^2; inf: none", low=0.0),
+}
 GPTQ_SETTINGS = {"groups": GROUPS, "sym": SYM, "actorder": ACTORDER, "damp": DAMP}
 SPARSEGPT_SETTINGS = {"damp": DAMP, "groups": replace(GROUPS, choices=("static", "block")), "sym": SYM}
 
@@ -110,6 +123,7 @@ _ALGORITHMS: dict[str, Algorithm] = {
             SPARSEGPT_SETTINGS,
             compares="block",
         ),
+        Algorithm("spqr", "spqr", ("bits",), "hessian", "arXiv 2306.03078", SPQR_SETTINGS),
         Algorithm("nf4", "nf4", ("none",), "none", "arXiv 2305.14314", {"block": BLOCK}),
         Algorithm("ria", "ria", PRUNING, "norms", "openreview Tr0lPx9woF", RIA_SETTINGS, compares="matrix"),
         Algorithm("dsnot", "dsnot", PRUNING, "moments", "arXiv 2310.08915", DSNOT_SETTINGS, takes_base=True),
