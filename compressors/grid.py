@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+TIE_BREAK = 1 + 2.0**-20
 SCALE_BITS = 16  # what a stored scale counts for; they are kept in float32 here
 
 
@@ -30,14 +31,15 @@ def fit(weight: Tensor, bits: int, sym: bool = False) -> Grid:
 
     Example: weights (-1.0, 0.5, 2.0) at 2 bits: scale 3/3 = 1, zero 1, so the grid is -1, 0, 1, 2 and 0.5 goes to 0.
 
-    Deviation from the reference code: a symmetric grid spans (-a, a) for a group of positive weights too, where the
-    reference leaves its lower end at 0 and so clips the upper half.
+    Deviations from the reference code in symmetric grids: one spans (-a, a) for a group of positive weights too, where
+    the reference leaves its lower end at 0 and so clips the upper half; and it is wider by a millionth, since -a would
+    lie exactly halfway between two codes and rounding noise (the order of tokens, the batch size) would choose.
     """
     top = 2**bits - 1
     low = weight.amin(-1, keepdim=True).clamp(max=0)
     high = weight.amax(-1, keepdim=True).clamp(min=0)
     if sym:
-        high = torch.maximum(high, -low)
+        high = torch.maximum(high, -low) * TIE_BREAK
         low = -high
     empty = high == low  # only if the whole group is zero
     scale = torch.where(empty, 1.0, (high - low) / top)

@@ -81,7 +81,12 @@ def solve(method: str | Method, weights: list[Tensor], inputs: Tensor, batches: 
     if "gradients" in method.statistics:
         second = inputs.T @ inputs / inputs.shape[0]
         seen = seen._replace(gradients=tuple(weight @ second.to(weight.dtype) for weight in weights))
-    return import_module(module_name(method.algorithm)).solve(weights, seen, method)
+    return solver(method)(weights, seen, method)
+
+
+def solver(method: Method) -> Any:
+    """The function ``solve`` of a method's file."""
+    return import_module(module_name(method.algorithm)).solve
 
 
 def compress_layer(method: str | Method, layer: Layer) -> Tensor:
@@ -97,10 +102,10 @@ def tiny_llama(seed: int = 0, **changes: Any) -> Any:
     """A random Llama of two blocks, hidden 64; its random state is its own."""
     from transformers import LlamaConfig
 
-    shape = dict(
-        hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-        vocab_size=128, max_position_embeddings=64,
-    )  # fmt: skip
+    shape: dict[str, Any] = {
+        "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "vocab_size": 128, "max_position_embeddings": 64,
+    }  # fmt: skip
     return random_model(LlamaConfig(**(shape | changes)), seed)
 
 

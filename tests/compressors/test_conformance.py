@@ -44,7 +44,8 @@ def fits(spelling: str) -> bool:
 
 class TestRegistered(CompressorConformance):
     @pytest.fixture(scope="class", params=spellings())
-    def method(self, request):
+    @classmethod
+    def method(cls, request):
         return request.param
 
 

@@ -1,0 +1,141 @@
+"""How methods are spelled, what is refused and with which words, and the hash of the code behind them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import compressors
+from compressors import MethodError, codehash, parse, registry
+
+CANONICAL = [
+    "dense",
+    "rtn-w3g64",
+    "gptq-w4g-1",
+    "gptq-w3g64:actorder=true,damp=0.1,groups=static",
+    "magnitude-0.5:per=row",
+    "wanda-2of4",
+    "sparsegpt-0.5-w4g64",
+]
+
+
+@pytest.mark.parametrize("spelling", CANONICAL)
+def test_a_canonical_spelling_is_kept(spelling):
+    assert str(parse(spelling)) == spelling
+    assert hash(parse(spelling)) == hash(parse(spelling))
+
+
+def test_defaults_are_dropped_and_settings_ordered():
+    assert str(parse("gptq-w3g64:sym=false,groups=block")) == "gptq-w3g64"
+    assert str(parse("gptq-w3g64:groups=static,actorder=true")) == "gptq-w3g64:actorder=true,groups=static"
+    assert str(parse("wanda-0.50")) == "wanda-0.5"
+    assert parse("gptq-w3g64").setting("damp") == 0.01
+
+
+@given(sparsity=st.floats(0, 0.999), damp=st.floats(0, 10))
+def test_spelling_and_parsing_are_inverse(sparsity, damp):
+    method = parse(f"sparsegpt-{sparsity:f}:damp={damp!r}")
+    assert parse(str(method)) == method
+    assert method.setting("damp") == damp
+
+
+def test_which_methods_depend_on_calibration():
+    calibrated = {name for name, entry in compressors.algorithms().items() if entry.calibrated}
+    assert calibrated == {"gptq", "wanda", "sparsegpt"}
+    assert not parse("dense").calibrated
+
+
+REFUSED = [
+    ("gtpq-w3g64", "did you mean 'gptq-w3g64'"),
+    ("wanda-0.6-2of4", "2of4 is a sparsity of 0.5 by itself"),
+    ("wanda-1.2", "0 <= sparsity < 1"),
+    ("wanda--0.1", "not spelled"),
+    ("wanda-5of4", "1 <= kept <= group"),
+    ("wanda-w4g64", "'wanda-0.5' or 'wanda-2of4'"),
+    ("wanda", "'wanda-0.5'"),
+    ("gptq-w4", "w4g128"),
+    ("gptq-w1g64", "2 to 8"),
+    ("gptq-w4g0", "group size 0"),
+    ("gptq-w3g64:grops=block", "did you mean 'groups'"),
+    ("gptq-w3g64:groups=blok", "did you mean 'block'"),
+    ("gptq-w3g64:sym=yes", "true or false"),
+    ("gptq-w3g64:damp=-1", "0.0 to 100.0"),
+    ("gptq-w3g64:damp=nan", "0.0 to 100.0"),
+    ("gptq-w3g64:damp", "name=value"),
+    ("gptq-w3g64:damp=1,damp=2", "twice"),
+    ("sparsegpt-0.5:sym=true", "how to quantize"),
+    ("wanda-0.5-0.6", "twice"),
+    ("wanda-0.5+br", "suffix"),
+    ("wanda(rtn)-0.5", "takes no base"),
+    ("", "not spelled"),
+]
+
+
+@pytest.mark.parametrize(("spelling", "words"), REFUSED)
+def test_refused_with_a_reason(spelling, words):
+    with pytest.raises(MethodError) as caught:
+        parse(spelling)
+    assert words in str(caught.value)
+    assert isinstance(caught.value, ValueError)
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_parsed_or_refused(text):
+    try:
+        method = parse(text)
+    except MethodError:
+        return
+    assert parse(str(method)) == method
+
+
+def test_a_name_is_registered_once():
+    with pytest.raises(ValueError, match="registered already"):
+        registry.register(registry.Algorithm("wanda", "wanda", ("sparsity",), "norms", ""))
+
+
+def rewritten(monkeypatch, module, change):
+    """Hash as if the source of a module were changed."""
+    real = codehash._tree
+
+    def tree(name):
+        if name != f"compressors.{module}":
+            return real(name)
+        source = Path(codehash._file_of(name)).read_text(encoding="utf-8")
+        assert change(source) != source
+        return codehash.ast.parse(change(source))
+
+    monkeypatch.setattr(codehash, "_tree", tree)
+
+
+def test_the_hash_ignores_comments_and_docstrings_but_not_code(monkeypatch):
+    before = compressors.code_hash("wanda-0.5")
+    assert len(before) == 64
+    with monkeypatch.context() as patch:
+        rewritten(patch, "wanda", lambda source: source.replace('"""Wanda:', '"""Otherwise:') + "\n# a remark\n")
+        assert compressors.code_hash("wanda-0.5") == before
+    with monkeypatch.context() as patch:
+        rewritten(patch, "wanda", lambda source: source.replace("norms.sqrt()", "norms"))
+        assert compressors.code_hash("wanda-0.5") != before
+
+
+@pytest.mark.parametrize("module", ["walker", "statistics", "capture", "masks", "wanda"])
+def test_the_hash_covers_what_a_method_uses(monkeypatch, module):
+    before = compressors.code_hash("wanda-0.5")
+    rewritten(monkeypatch, module, lambda source: source + "\nADDED = 1\n")
+    assert compressors.code_hash("wanda-0.5") != before
+
+
+def test_the_hash_leaves_out_other_methods(monkeypatch):
+    before = compressors.code_hash("wanda-0.5"), compressors.code_hash("gptq-w4g64")
+    rewritten(monkeypatch, "gptq", lambda source: source + "\nADDED = 1\n")
+    after = compressors.code_hash("wanda-0.5"), compressors.code_hash("gptq-w4g64")
+    assert after[0] == before[0]
+    assert after[1] != before[1]
+
+
+def test_the_hash_knows_the_settings_resolved():
+    assert compressors.code_hash("gptq-w4g64") != compressors.code_hash("gptq-w4g64:damp=0.1")
+    assert compressors.code_hash("dense") != compressors.code_hash("rtn-w4g64")
