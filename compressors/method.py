@@ -167,7 +167,10 @@ def _show(value: Value) -> str:
 
 
 def _examples() -> list[str]:
-    return [entry.name + _EXAMPLES[entry.targets[0]] for entry in algorithms().values()]
+    return [
+        entry.name + ("(wanda)" if entry.takes_base else "") + _EXAMPLES[entry.targets[0]]
+        for entry in algorithms().values()
+    ]
 
 
 def _nearest(word: str, known: list[str]) -> str:

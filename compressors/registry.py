@@ -34,8 +34,8 @@ class Algorithm:
 
     ``targets`` are the kinds of target it takes: ``none``, ``sparsity`` (0.5), ``pattern`` (2of4), ``bits`` (w4g128),
     ``joint`` (0.5-w4g64 or 2of4-w4g64). ``statistics`` is what it needs of its inputs: ``none``, ``norms`` (squared
-    column norms), ``moments`` (and means), ``hessian`` or ``gradients``. ``module`` is the file that holds it, imported
-    when it runs. ``defaults`` maps settings to their defaults.
+    column norms), ``moments`` (and means), ``hessian``, ``size`` (mean magnitudes) or ``gradients``. ``module`` is the
+    file that holds it, imported when it runs. ``defaults`` maps settings to their defaults.
     """
 
     name: str
@@ -103,6 +103,15 @@ SPQR_SETTINGS = {
     "statgroup": Setting(16, "rows whose scales (and zero points) are quantized together", low=1),
     "threshold": Setting(0.2, "error at which a weight is kept, relative to var(column) / U_jj^2; inf: none", low=0.0),
 }
+AWQ_SETTINGS = {
+    "clip": Setting(True, "shrink each group's range where that lowers the error"),
+    "grid": Setting(20, "ratios tried between 0 and 1, and steps of the range between 0 and 1", low=1, high=1000),
+    "scale": Setting(True, "search scales of the columns"),
+    "sequences": Setting(
+        16, "sequences of the draw that ratios are judged on where several linears share an input", low=1
+    ),
+    "sym": SYM,
+}
 GPTQ_SETTINGS = {"groups": GROUPS, "sym": SYM, "actorder": ACTORDER, "damp": DAMP}
 SPARSEGPT_SETTINGS = {"damp": DAMP, "groups": replace(GROUPS, choices=("static", "block")), "sym": SYM}
 
@@ -123,6 +132,7 @@ _ALGORITHMS: dict[str, Algorithm] = {
             SPARSEGPT_SETTINGS,
             compares="block",
         ),
+        Algorithm("awq", "awq", ("bits",), "hessian+size", "arXiv 2306.00978", AWQ_SETTINGS),
         Algorithm("spqr", "spqr", ("bits",), "hessian", "arXiv 2306.03078", SPQR_SETTINGS),
         Algorithm("nf4", "nf4", ("none",), "none", "arXiv 2305.14314", {"block": BLOCK}),
         Algorithm("ria", "ria", PRUNING, "norms", "openreview Tr0lPx9woF", RIA_SETTINGS, compares="matrix"),

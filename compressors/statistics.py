@@ -29,6 +29,7 @@ class Statistics(NamedTuple):
     hessian: Tensor | None = None
     sample: Tensor | None = None
     mean: Tensor | None = None
+    size: Tensor | None = None
     gradients: tuple[Tensor, ...] | None = None
 
     @property
@@ -52,6 +53,7 @@ class Accumulator:
         self.tokens = 0
         self._squares: Tensor | None = None
         self._sum: Tensor | None = None
+        self._size: Tensor | None = None
         self._hessian: Tensor | None = None
         self._rows: list[Tensor] = []
 
@@ -64,6 +66,9 @@ class Accumulator:
         if "moments" in self.wants:
             total = rows.sum(0, dtype=torch.float64)
             self._sum = total if self._sum is None else self._sum.add_(total)
+        if "size" in self.wants:
+            total = rows.abs().sum(0, dtype=torch.float64)
+            self._size = total if self._size is None else self._size.add_(total)
         if "hessian" in self.wants:
             self._add_hessian(rows)
         else:
@@ -84,12 +89,17 @@ class Accumulator:
         if self.tokens == 0:
             return Statistics(0)
         mean = None if self._sum is None else self._sum / self.tokens
+        size = None if self._size is None else self._size / self.tokens
         if self._hessian is not None:
             hessian = self._hessian.div_(self.tokens)
-            return Statistics(self.tokens, hessian.diagonal(), hessian, mean=_to(mean, hessian))
+            return Statistics(
+                self.tokens, hessian.diagonal(), hessian, mean=_to(mean, hessian), size=_to(size, hessian)
+            )
         assert self._squares is not None
         sample = torch.cat(self._rows)
-        return Statistics(self.tokens, _to(self._squares / self.tokens, sample), None, sample, _to(mean, sample))
+        return Statistics(
+            self.tokens, _to(self._squares / self.tokens, sample), None, sample, _to(mean, sample), _to(size, sample)
+        )
 
 
 def _to(values: Tensor | None, like: Tensor) -> Tensor | None:
