@@ -120,7 +120,8 @@ def regression_accuracy(
     if not stored:
         why = "no task answers in the baseline"
     elif stored["tasks"] != group.informative:
-        why = f"the informative tasks are {', '.join(group.informative)}; those of the baseline {', '.join(stored['tasks'])}"
+        here, there = ", ".join(group.informative), ", ".join(stored["tasks"])
+        why = f"the informative tasks are {here}; those of the baseline {there}"
     elif stored["items"] != item_ids(group):
         why = "the baseline was scored on other items or prompts (their hashes differ)"
     elif entry["model_hash"] != _model_hash(group):

@@ -16,11 +16,11 @@ class GateError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """Margins are in nats a token, accuracies in shares. A table may replace a number: ``{default = .., wanda-0.5 = ..}``.
+    """Margins are in nats a token, accuracies in shares. A table by method may stand for a number, with ``default``.
 
-    ``variance_limit`` bounds the SD that draws of one source cause; ``source_margin`` is the difference of sources that
-    matters; ``regression_margin`` the rise in damage over the baseline that matters; ``reconstruction_margin`` the relative
-    rise of one linear's output error. The release gate is made only if one of its margins is given.
+    ``variance_limit`` bounds the SD that draws of one source cause; ``source_margin`` is the difference of sources
+    that matters, ``regression_margin`` the rise in damage over the baseline that matters, ``reconstruction_margin`` the
+    relative rise of one linear's output error. The release gate is made only if one of its margins is given.
     """
 
     alpha: float = 0.05

@@ -161,10 +161,22 @@ def build_cases(profile: dict[str, Any], overrides: Overrides) -> list[Case]:
         for name in models:
             fixtures.resolve_model(name)
         for case in _grid_cases(grid, models, chosen, sources, overrides):
-            cases.setdefault(case.id, case)
+            twin = cases.setdefault(case.id, case)
+            if twin != case:
+                raise GridError(
+                    f"two cases would both be called {case.id!r}: {_difference(twin, case)}; give files and folders "
+                    "different names, or put the grids into profiles of their own"
+                )
     if not cases:
         raise GridError("the profile and the options leave no case; see --models, --methods, --sources")
     return list(cases.values())
+
+
+def _difference(one: Case, other: Case) -> str:
+    """The first setting in which two cases differ, in words."""
+    first, second = one.to_dict(), other.to_dict()
+    name = next(name for name in first if first[name] != second[name])
+    return f"{name} is {first[name]!r} in one and {second[name]!r} in the other"
 
 
 def _grid_cases(

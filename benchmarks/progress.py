@@ -65,6 +65,7 @@ class Progress:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._shown = ""
+        self._first: float | None = None
         self._lock = threading.Lock()
 
     @property
@@ -79,6 +80,8 @@ class Progress:
         for stale in self.folder.glob("*.json"):
             stale.unlink(missing_ok=True)
         self.started = time.monotonic()
+        if self.terminal is not None and self.config.get_verbosity() <= 0:
+            self.terminal.showfspath = False  # pytest would print the file's name before every line of ours
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
@@ -94,6 +97,8 @@ class Progress:
         with self._lock:
             self.done += 1
             self.found += found
+            if not found and self._first is None:
+                self._first = time.monotonic()
             if self.config.get_verbosity() < 0:
                 return
             self._wipe()
@@ -112,8 +117,9 @@ class Progress:
             return f"[{self.done}]"
         made = self.done - self.found
         left = self.total - self.done
-        elapsed = time.monotonic() - self.started
-        rate = f"{clock(elapsed / made * left):>6} left" if made >= 2 else ""
+        # The first case also pays for imports, downloads and training; it says nothing about the others.
+        elapsed = time.monotonic() - (self._first or self.started)
+        rate = f"{clock(elapsed / (made - 1) * left):>6} left" if made >= 3 else ""
         return f"[{self.done:>{len(str(self.total))}}/{self.total} {100 * self.done // self.total:>3} %] {rate}"
 
     def _watch(self) -> None:

@@ -13,6 +13,7 @@ from compressors.registry import Algorithm, algorithms
 from compressors.report import CompressionError, CompressionReport, LinearReport
 
 if TYPE_CHECKING:
+    from compressors.models import linears
     from compressors.walker import compress
 
 __all__ = [
@@ -26,14 +27,19 @@ __all__ = [
     "algorithms",
     "code_hash",
     "compress",
+    "linears",
     "parse",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    # The walker imports torch, which takes seconds: only on first use.
+    # These import torch, which takes seconds: only on first use.
     if name == "compress":
         from compressors.walker import compress
 
         return compress
+    if name == "linears":
+        from compressors.models import linears
+
+        return linears
     raise AttributeError(f"module 'compressors' has no attribute {name!r}")

@@ -44,6 +44,12 @@ def decoder_blocks(model: nn.Module) -> list[Block]:
     return blocks
 
 
+def linears(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """(full name, module) of every linear that ``compress`` would replace."""
+    for block in decoder_blocks(model):
+        yield from block.linears.items()
+
+
 def matrix(linear: nn.Module) -> Tensor:
     """The weight as [out, in]; a view (GPT-2's Conv1D keeps it as [in, out])."""
     weight = linear.weight

@@ -18,7 +18,7 @@ class LinearReport:
     ``shape`` is (out, in). ``sparsity`` is the realised share of exact zeros. ``bits`` are realised bits a weight,
     with scales (16 bits), zero points and the mask. ``relative_error`` is ||(W' - W) X||^2 / ||W X||^2 over
     ``error_tokens`` rows of calibration input: all of them where the method has a Hessian, else an evenly spaced
-    sample of at most 512 (None without calibration data, or if no token reached the linear). ``damping`` is the share
+    sample of at most 256 (None without calibration data, or if no token reached the linear). ``damping`` is the share
     of the Hessian's mean diagonal that was added (None if the method has no Hessian) and ``fallbacks`` how often it
     had to be raised because the Cholesky factorization failed. ``dead_columns`` counts inputs that were zero for
     every token; ``tokens`` the tokens seen.

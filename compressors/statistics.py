@@ -5,6 +5,7 @@ Every sum is over tokens: a statistic does not depend on how sequences are batch
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -12,14 +13,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-SAMPLE_TOKENS = 512  # rows kept to measure the error of methods that have no Hessian
+SAMPLE_TOKENS = 256  # rows kept to measure the error of methods that have no Hessian
 
 
 class Statistics(NamedTuple):
     """What was seen of the inputs X [tokens, columns] of one linear (or of several that share their input).
 
     ``norms`` [columns] is the mean over tokens of x_j^2, ``hessian`` [columns, columns] is X'X / tokens or None;
-    ``sample`` [<= 512, columns] are evenly spaced rows of X or None; ``mean`` [columns] is the mean over tokens or
+    ``sample`` [<= 256, columns] are evenly spaced rows of X or None; ``mean`` [columns] is the mean over tokens or
     None. All in float32, or float64 for a float64 model. ``tokens`` is 0 if nothing was seen. ``gradients`` are of the
     weights that are solved together, [out, in] each (from a pre-pass, see ``compressors/prepass.py``).
     """
@@ -36,6 +37,18 @@ class Statistics(NamedTuple):
     def dead(self) -> Tensor | None:
         """[columns], true where an input was zero for every token."""
         return None if self.norms is None else self.norms == 0
+
+
+def sampling_stride(sequences: int, length: int) -> int:
+    """The distance in tokens between sampled rows: about 256 rows in all, at every position of a sequence alike.
+
+    A stride that shares a factor with the length would visit the same positions of each sequence, such as the first
+    token, whose activations are often by far the largest.
+    """
+    stride = max(1, -(-sequences * length // SAMPLE_TOKENS))
+    while math.gcd(stride, length) > 1:
+        stride += 1
+    return stride
 
 
 class Accumulator:

@@ -24,7 +24,7 @@ from compressors.observe import Observer
 from compressors.prepass import DensePass, Plan
 from compressors.report import CompressionError, CompressionReport, LinearReport
 from compressors.solving import Solved, misfit
-from compressors.statistics import SAMPLE_TOKENS, Statistics, relative_error, working_dtype
+from compressors.statistics import Statistics, relative_error, sampling_stride, working_dtype
 
 PROPAGATIONS = ("sequential", "dense")
 Progress = Callable[[int, int, str], None]
@@ -106,7 +106,7 @@ class _Walk:
                 home = next(block.module.parameters()).device
                 block.module.to(self.device)
                 try:
-                    self._block(index, block, captured, 0 if ids is None else ids.numel())
+                    self._block(index, block, captured, 1 if ids is None else sampling_stride(*ids.shape))
                 finally:
                     block.module.to(home)
                 self.progress(index + 1, len(self.blocks), "done")
@@ -123,9 +123,9 @@ class _Walk:
                 self.progress(0, len(self.blocks), "plan")
                 self.plan = self.plan.merged(module.plan(dense, self.method))
 
-    def _block(self, index: int, block: models.Block, captured: Captured | None, tokens: int) -> None:
+    def _block(self, index: int, block: models.Block, captured: Captured | None, stride: int) -> None:
         columns = {name: models.matrix(linear).shape[1] for name, linear in block.linears.items()}
-        observer = Observer(columns, self.method.statistics, -(-tokens // SAMPLE_TOKENS), self.clock)
+        observer = Observer(columns, self.method.statistics, stride, self.clock)
         last = index == len(self.blocks) - 1
         inputs = list(captured.hidden) if captured is not None and self.compress_block is not None else []
         if captured is not None:

@@ -1,4 +1,4 @@
-"""Records in, answers out: statistics, tables, plots and pages. Needs no torch, and imports scipy and matplotlib late."""
+"""Records in, answers out: statistics, tables, plots and pages. No torch; scipy and matplotlib are imported late."""
 
 from __future__ import annotations
 

@@ -84,28 +84,56 @@ def _draws(table: Table, row: Row) -> str:
     return text
 
 
-def headlines(tables: Sequence[Table]) -> list[str]:
-    """One or two sentences a model: the source that wins most, the price of the wrong one, the draws."""
-    lines = []
+@dataclass(frozen=True)
+class Headline:
+    """``lead`` is the answer in one line, ``rest`` how sure it is and what it costs to ignore it."""
+
+    lead: str
+    rest: str
+
+    def __str__(self) -> str:
+        return f"{self.lead} {self.rest}"
+
+
+def headlines(tables: Sequence[Table]) -> list[Headline]:
+    """One a model: the source that wins most, the price of the wrong one, the draws."""
+    found = []
+    named: set[str] = set()
     for table in tables:
         rows = [row for row in table.rows if is_calibrated(row.group.method) and row.best]
-        if not rows:
-            continue
-        wins = Counter(row.best for row in rows)
-        best, count = wins.most_common(1)[0]
-        within = sum(best == row.best or best in row.tied for row in rows)
-        sure = sum(row.decided and row.best == best for row in rows)
-        methods = f"{len(rows)} calibrated method{'s' * (len(rows) > 1)}"
-        line = (
-            f"{table.model}: calibrate on {best}. It is best or not told apart from the best for {within} of {methods}"
+        if rows:
+            named.add(table.model)
+            found.append(_headline(table, rows))
+    silent = list(dict.fromkeys(t.model for t in tables if t.model not in named))
+    if silent and found:
+        rest = "That takes two sources with two draws each, better five; its table shows what was measured."
+        found.append(Headline(f"{_listed(silent)}: too few draws to name a source.", rest))
+    return found or [_nothing(tables)]
+
+
+def _headline(table: Table, rows: Sequence[Row]) -> Headline:
+    wins = Counter(row.best for row in rows)
+    best, count = wins.most_common(1)[0]
+    assert best is not None  # rows without a best source were left out
+    within = sum(best == row.best or best in row.tied for row in rows)
+    sure = sum(row.decided and row.best == best for row in rows)
+    measure = "" if table.outcome == "loss" else " by accuracy on tasks"
+    if sure == 0 and count <= len(rows) / 2:
+        lead = f"{table.model}: no source is clearly best{measure}."
+    else:
+        lead = f"{table.model}: calibrate on {best}{measure}."
+    methods = f"{len(rows)} calibrated methods" if len(rows) > 1 else "the one calibrated method"
+    if len(rows) == 1:
+        text = f"For {methods}, {best} is " + (
+            "surely best." if sure else "lowest, but not told apart from every other."
         )
-        line += (
-            f", and surely best for {sure}." if table.outcome == "loss" else f", by accuracy; surely best for {sure}."
-        )
-        lines.append(line + _prices(table, rows))
-    if not lines:
-        lines.append(_nothing(tables))
-    return lines
+    elif sure == within == len(rows):
+        text = f"It is better than every other source beyond the draws for all {methods}."
+    else:
+        text = f"It is best or not told apart from the best for {within} of {methods}, surely best for {sure}."
+        if lead.endswith("clearly best" + measure + "."):
+            text = text.replace("It", best.capitalize(), 1)
+    return Headline(lead, text + _prices(table, rows))
 
 
 def _prices(table: Table, rows: Sequence[Row]) -> str:
@@ -122,14 +150,12 @@ def _span(values: Sequence[float], table: Table) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _nothing(tables: Sequence[Table]) -> str:
+def _nothing(tables: Sequence[Table]) -> Headline:
     cells = sum(len(row.cells) for table in tables for row in table.rows)
     if cells == 0:
-        return "No compressed model was scored, so there is no answer yet."
-    return (
-        "These records do not say which source to use: that takes at least two sources with two draws each, "
-        "better five. The table shows what was measured."
-    )
+        return Headline("No answer yet.", "No compressed model was scored.")
+    rest = "That takes at least two sources with two draws each, better five. The table shows what was measured."
+    return Headline("These records do not say which source to use.", rest)
 
 
 def controls_note(tables: Sequence[Table]) -> list[str]:

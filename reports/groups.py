@@ -107,8 +107,10 @@ def is_informative(dense: Record, task: str) -> bool:
     from reports.statistics import wilson
 
     scores = dense.tasks.get(task)
-    right = chosen(scores) if scores else []
-    return bool(scores and right) and wilson(sum(right), len(right))[0] > max(scores.chance, scores.majority)
+    if scores is None or not scores.correct:
+        return False
+    right = chosen(scores)
+    return wilson(sum(right), len(right))[0] > max(scores.chance, scores.majority)
 
 
 def chosen(scores: Any) -> list[int]:

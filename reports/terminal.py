@@ -20,7 +20,7 @@ def render(manifest: dict[str, Any], records: Sequence[Record], verdicts: Sequen
     """At most ``width`` columns (60 at least): the answer, tables, verdicts, notes."""
     width = max(60, width)
     groups, tables = make_tables(manifest, records, verdicts)
-    parts = [_wrapped(line, width) for line in headlines(tables)]
+    parts = [_wrapped(str(line), width) for line in headlines(tables)]
     parts += [_wrapped(line, width) for line in controls_note(tables)]
     parts += ["", *(line for table in tables for line in _table(table, width))]
     if tables:
@@ -48,7 +48,7 @@ def _table(table: Table, width: int) -> list[str]:
         for s in sources
         if s in row.cells
     }
-    column = max([len(s) for s in sources] + [len(text) for text in texts.values()]) + 2
+    column = max([len(s) for s in sources] + [len(text) for text in texts.values()]) + 1
     across = max(1, (width - first) // column)
     for start in range(0, len(sources), across):
         block = sources[start : start + across]
@@ -73,7 +73,7 @@ def mark(row: Row, source: str) -> str:
 
 def cell_text(table: Table, cell: Cell, sign: str = " ") -> str:
     mean = f"{cell.mean * table.scale:.{table.digits}f}"
-    spread = "" if cell.sd is None else f" ±{cell.sd * table.scale:.{table.digits}f}"
+    spread = "" if cell.sd is None else f" ±{cell.sd * table.scale:.{table.digits}f}" if cell.sd else " ±0"
     return f"{mean}{spread}{sign}"
 
 
@@ -84,7 +84,19 @@ def _verdicts(verdicts: Sequence[Verdict], width: int) -> list[str]:
     counts = Counter(v.outcome for v in verdicts)
     lines = ["gates: " + ", ".join(f"{counts[o]} {o}" for o in ORDER if counts[o])]
     for outcome in ORDER[:3]:
-        lines += [_wrapped(verdict_text(v), width, "  ") for v in verdicts if v.outcome == outcome]
+        alike: dict[tuple[str, str], list[Verdict]] = {}
+        for verdict in (v for v in verdicts if v.outcome == outcome):
+            alike.setdefault((verdict.gate, verdict.reason), []).append(verdict)
+        for (gate, reason), members in alike.items():
+            subjects = ", ".join(v.subject for v in members[:4]) + (
+                f" and {len(members) - 4} more" if len(members) > 4 else ""
+            )
+            text = (
+                verdict_text(members[0])
+                if len(members) == 1
+                else f"{outcome} {gate}, {len(members)} times: {reason} ({subjects})"
+            )
+            lines.append(_wrapped(text, width, "  "))
     return lines
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from compressors import Method, parse
 from compressors.codehash import module_name
 from compressors.solving import Solved
-from compressors.statistics import Accumulator, Statistics
+from compressors.statistics import Accumulator, Statistics, sampling_stride
 
 # Conformance tests are inherited and use fixtures of a class: both are sound here, since no test keeps state.
 few = settings(
@@ -65,7 +65,7 @@ def layers(draw: Any, multiple: int = 16, kinds: tuple[str, ...] = KINDS, least_
 
 def observe(inputs: Tensor, wants: str, batches: int = 1) -> Statistics:
     """The statistics of inputs [tokens, in], added in ``batches`` parts."""
-    accumulator = Accumulator(inputs.shape[1], wants, every=-(-inputs.shape[0] // 512))
+    accumulator = Accumulator(inputs.shape[1], wants, every=sampling_stride(1, inputs.shape[0]))
     for part in inputs.chunk(batches):
         accumulator.add(part)
     return accumulator.result()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -40,4 +42,12 @@ def record(key: str = "k0", nll: float = 1.25) -> Record:
     """A small valid record under the key ``key``."""
     case = Case("tiny", "wanda-0.5", DrawSpec("news", 0, 2, 8), EvaluationSpec(domains=("news",), documents=2))
     scores = DomainScores(["a" * 64, "b" * 64], [nll, 2.5], [3, 4])
-    return Record(case=case.to_dict(), keys={"record": key}, nll={"news": scores})
+    made = Record(case=case.to_dict(), keys={"record": key}, nll={"news": scores})
+    return Record.from_dict(json.loads(json.dumps(made.to_dict())))
+
+
+def start_python(script: str, *arguments: object) -> subprocess.Popen[str]:
+    """Another Python process that runs ``script`` in the root of the checkout, its output piped."""
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    root = Path(__file__).parents[1]
+    return subprocess.Popen(command, cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

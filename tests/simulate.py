@@ -94,7 +94,7 @@ def _record(world: World, case: Case, run: int, noise_run: int) -> Record:
         draw={} if dense else {"sha256": digest(case.draw), "truncated_documents": 0},
         nll={d: _domain(world, case, d, shift, (noise_run, name)) for d in world.domains},
         tasks={t: _task(world, case, t, shift, (noise_run, name)) for t in world.tasks},
-        compression={} if dense else _compression(world, case, (run, name)),
+        compression={} if dense else _compression(world, case, (run, case.model, case.method, case.draw)),
         seconds={"compress": 1.5, "evaluate": 0.5, "total": 2.0},
         peak_memory=300_000_000,
         environment={"torch": "2.13.0", "device_name": "cpu", "threads": 1},

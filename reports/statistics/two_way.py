@@ -41,10 +41,13 @@ def mean_squares(matrix: ArrayLike) -> MeanSquares:
     if not np.isfinite(x).all():
         raise ValueError("the matrix holds values that are not finite")
     n, s = x.shape
-    rows, columns, grand = x.mean(axis=1), x.mean(axis=0), x.mean()
-    items = s * float(((rows - grand) ** 2).sum()) / (n - 1)
+    rows = x.mean(axis=1)
+    items = s * float(((rows - rows.mean()) ** 2).sum()) / (n - 1)
     if s == 1:
         return MeanSquares(items, float("nan"), float("nan"), n, s)
+    # Against the first draw, so that equal draws leave exact zeros and not rounding.
+    x = x - x[:, :1]
+    rows, columns, grand = x.mean(axis=1), x.mean(axis=0), x.mean()
     draws = n * float(((columns - grand) ** 2).sum()) / (s - 1)
     residual = float(((x - rows[:, None] - columns[None, :] + grand) ** 2).sum()) / ((n - 1) * (s - 1))
     return MeanSquares(items, draws, residual, n, s)

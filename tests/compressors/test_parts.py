@@ -13,7 +13,7 @@ from compressors.columns import edges
 from compressors.factor import factorize
 from compressors.method import Target
 from compressors.solving import Solved, misfit
-from compressors.statistics import Accumulator, relative_error
+from compressors.statistics import Accumulator, relative_error, sampling_stride
 from tests.helpers_compressors import few, generator, layers, make_layer, observe
 
 
@@ -89,6 +89,17 @@ def test_sampled_rows_are_evenly_spaced_however_they_arrive():
         sample = accumulator.result().sample
         assert sample is not None
         assert sample[:, 0].tolist() == [0, 13, 26, 39, 52, 65, 78, 91]
+
+
+@few
+@given(sequences=st.integers(1, 300), length=st.integers(1, 300))
+def test_sampled_rows_visit_every_position_alike(sequences, length):
+    stride = sampling_stride(sequences, length)
+    positions = [token % length for token in range(0, sequences * length, stride)]
+    assert len(positions) <= 256
+    # Coprime to the length: no position comes a second time before each has come once.
+    first = positions[:length]
+    assert len(set(first)) == len(first)
 
 
 @pytest.mark.parametrize("wants", ["norms", "hessian"])

@@ -1,0 +1,179 @@
+"""Everything the page and the Markdown show, gathered once from manifest, records and verdicts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fixtures.records import Record, Verdict
+from reports import figures, heat
+from reports.answer import Answer, Headline, answers, controls_note, headlines
+from reports.confidence import ConfidenceTable, confidence_tables, reliability_drawing
+from reports.figures import Drawing
+from reports.groups import Group
+from reports.heat import HeatMap
+from reports.notes import notes
+from reports.tables import Table, make_tables
+from reports.terminal import ORDER
+
+DRAWN_MODELS = 12  # figures of more models would make the page heavy; their numbers are in the tables and the CSV
+
+
+@dataclass
+class Section:
+    """One model on one outcome."""
+
+    table: Table
+    answers: list[Answer]
+    drawings: list[Drawing] = field(default_factory=list)
+    heat: list[HeatMap] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Time (seconds) and peak memory (bytes) of one method: medians over its cases."""
+
+    label: str
+    cases: int
+    compress: float
+    evaluate: float
+    total: float
+    memory: int
+    bits: float | None
+    sparsity: float | None
+
+
+@dataclass
+class Context:
+    manifest: dict[str, Any]
+    headlines: list[Headline]
+    sections: list[Section]
+    verdicts: list[Verdict]
+    counts: Counter[str]
+    costs: list[Cost]
+    confidence: list[ConfidenceTable]
+    reliability: list[Drawing]
+    notes: list[str]
+    provenance: list[tuple[str, str]]
+    licences: list[dict[str, Any]]
+    records: int
+    planned: int
+
+    @property
+    def gate_counts(self) -> str:
+        found = ", ".join(f"{self.counts[o]} {o}" for o in ORDER if self.counts[o])
+        return f"Gates: {found}." if found else "No gate was judged."
+
+    @property
+    def title(self) -> str:
+        return str(self.manifest.get("title") or self.manifest["profile"])
+
+
+def gather(manifest: dict[str, Any], records: Sequence[Record], verdicts: Sequence[Verdict]) -> Context:
+    groups, tables = make_tables(manifest, records, verdicts)
+    sections = [_section(table, k < DRAWN_MODELS) for k, table in enumerate(tables)]
+    found = controls_note(tables) + notes(manifest, records, groups)
+    if len(tables) > DRAWN_MODELS:
+        found.append(f"figures are drawn for the first {DRAWN_MODELS} of {len(tables)} tables; the CSV has all of them")
+    planned = {case["id"] for case in manifest["cases"]}
+    used = [record for record in records if record.id in planned]
+    return Context(
+        manifest=manifest,
+        headlines=headlines(tables),
+        sections=sections,
+        verdicts=list(verdicts),
+        counts=Counter(v.outcome for v in verdicts),
+        costs=_costs(groups),
+        confidence=confidence_tables(groups),
+        reliability=[d for d in map(reliability_drawing, _by_model(groups)) if d][:DRAWN_MODELS],
+        notes=found,
+        provenance=_provenance(used, manifest),
+        licences=_licences(manifest.get("licences")),
+        records=len(used),
+        planned=len(planned),
+    )
+
+
+def _section(table: Table, drawn: bool) -> Section:
+    makers = (figures.by_source, figures.every_draw, figures.variance_components) if drawn else ()
+    maps = [heat.source_by_method(table), heat.source_by_domain(table)]
+    return Section(
+        table,
+        answers([table]),
+        [drawing for drawing in (make(table) for make in makers) if drawing],
+        [found for found in maps if found],
+    )
+
+
+def _by_model(groups: Sequence[Group]) -> list[list[Group]]:
+    models: dict[str, list[Group]] = {}
+    for group in groups:
+        models.setdefault(group.model, []).append(group)
+    return list(models.values())
+
+
+def _costs(groups: Sequence[Group]) -> list[Cost]:
+    costs = []
+    for group in groups:
+        rows = list(group.records.values())
+        if not rows:
+            continue
+
+        def median(name: str, rows: list[Record] = rows) -> float:
+            return float(np.median([r.seconds.get(name, 0.0) for r in rows]))
+
+        linears = rows[0].compression.get("linears", [])
+        sizes = [float(np.prod(x["shape"])) for x in linears]
+        memory = max(r.peak_memory for r in rows)
+        costs.append(
+            Cost(
+                group.label,
+                len(rows),
+                median("compress"),
+                median("evaluate"),
+                median("total"),
+                memory,
+                float(np.average([x["bits"] for x in linears], weights=sizes)) if sizes else None,
+                float(np.average([x["sparsity"] for x in linears], weights=sizes)) if sizes else None,
+            )
+        )
+    return costs
+
+
+def _provenance(records: Sequence[Record], manifest: dict[str, Any]) -> list[tuple[str, str]]:
+    """Versions, device and hashes; every value that occurs, so that a merged run shows its differences."""
+    seen: dict[str, dict[str, None]] = {}
+
+    def add(name: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                add(str(key), inner)
+        elif value not in (None, ""):
+            seen.setdefault(name, {})[str(value)] = None
+
+    for record in records:
+        for name, value in record.environment.items():
+            add(name, value)
+        add(f"model {record.case['model']}", record.keys.get("model_hash", "")[:16])
+        add(f"code of {record.case['method']}", record.keys.get("method_code", "")[:16])
+        add("scores", record.keys.get("evaluation_key", "")[:16])
+    created = sorted(r.created for r in records if r.created)
+    rows = [("profile", str(manifest.get("profile", "")))]
+    if created:
+        rows.append(("records made", created[0] if created[0] == created[-1] else f"{created[0]} to {created[-1]}"))
+    return rows + [(name, _joined(list(values))) for name, values in sorted(seen.items())]
+
+
+def _joined(values: list[str]) -> str:
+    return ", ".join(values[:4]) + (f" and {len(values) - 4} more" if len(values) > 4 else "")
+
+
+def _licences(value: Any) -> list[dict[str, Any]]:
+    """A list of rows, whatever shape the manifest has them in."""
+    if isinstance(value, dict):
+        return [{"name": k, **(v if isinstance(v, dict) else {"licence": v})} for k, v in value.items()]
+    return [dict(row) if isinstance(row, dict) else {"name": str(row)} for row in value or []]

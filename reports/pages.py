@@ -1,0 +1,197 @@
+"""Write the report: one self-contained HTML page, Markdown, CSV, JSON and the plots, each file whole or not at all."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fixtures.records import Record, Verdict
+from reports.context import Context, gather
+from reports.figures import to_csv
+from reports.groups import chosen
+from reports.svg import DARK, LIGHT, standalone, unique_ids
+from reports.tables import Table
+from reports.terminal import ORDER, cell_text, mark, verdict_text
+
+TEMPLATES = Path(__file__).parent / "templates"
+BYTES_IN_MARKDOWN = 900_000  # a step summary on GitHub takes 1 MiB and drops anything longer whole
+
+
+def write_all(manifest: dict[str, Any], records: Sequence[Record], verdicts: Sequence[Verdict], folder: Path) -> Path:
+    """The path of report.html. Raises ``OSError`` naming the file that could not be written."""
+    context = gather(manifest, records, verdicts)
+    drawings = [d for section in context.sections for d in section.drawings] + context.reliability
+    for drawing in drawings:
+        write_text(folder / "plots" / f"{_slug(drawing.name)}.svg", standalone(drawing.svg))
+    write_text(folder / "records.csv", records_csv(records))
+    write_text(folder / "report.json", json.dumps(as_json(context), indent=1, allow_nan=False, default=_builtin) + "\n")
+    write_text(folder / "report.md", markdown(context))
+    path = folder / "report.html"
+    write_text(path, html(context))
+    return path
+
+
+def write_text(path: Path, text: str) -> None:
+    """Beside its place first, then moved: a reader never sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def html(context: Context) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        unique_ids=unique_ids,
+        csv_link=_csv_link,
+        cell_text=cell_text,
+        mark=mark,
+        number=_number,
+        light=LIGHT,
+        dark=DARK,
+        gate_order=sorted(context.verdicts, key=lambda v: (ORDER.index(v.outcome), v.gate)),
+        style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
+    )
+    return environment.get_template("report.html").render(c=context)
+
+
+def _csv_link(text: str) -> str:
+    return "data:text/csv;charset=utf-8;base64," + base64.b64encode(text.encode()).decode()
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    if value is None:
+        return "\u2013"
+    return f"{value:.{digits}g}".replace("-", "\u2212")
+
+
+def _slug(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-._" else "_" for c in name)
+
+
+def _builtin(value: Any) -> Any:
+    """JSON of numpy scalars."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} does not belong in the report")
+
+
+def records_csv(records: Iterable[Record]) -> str:
+    """One row a record; columns of domains and tasks are the union over the records."""
+    records = list(records)
+    domains = sorted({d for r in records for d in r.nll})
+    tasks = sorted({t for r in records for t in r.tasks})
+    head = [
+        "id",
+        "model",
+        "method",
+        "source",
+        "seed",
+        "weights_hash",
+        "model_hash",
+        "compress_s",
+        "total_s",
+        "peak_memory",
+    ]
+    header = head + [f"nll_{d}" for d in domains] + [f"accuracy_{t}" for t in tasks]
+
+    def row(record: Record) -> list[Any]:
+        draw = record.case.get("draw") or {}
+        cells = [record.id, record.case["model"], record.case["method"], draw.get("source", ""), draw.get("seed", "")]
+        cells += [record.keys.get("weights_hash", ""), record.keys.get("model_hash", "")]
+        cells += [record.seconds.get("compress", ""), record.seconds.get("total", ""), record.peak_memory]
+        for domain in domains:
+            scores = record.nll.get(domain)
+            cells.append(sum(scores.nll) / max(1, sum(scores.tokens)) if scores else "")
+        for task in tasks:
+            right = chosen(record.tasks[task]) if task in record.tasks else []
+            cells.append(sum(right) / len(right) if right else "")
+        return cells
+
+    return to_csv(header, map(row, records))
+
+
+def as_json(context: Context) -> dict[str, Any]:
+    """The numbers of the page, for programs."""
+    return {
+        "profile": context.manifest.get("profile"),
+        "records": context.records,
+        "planned": context.planned,
+        "answer": [str(line) for line in context.headlines],
+        "answers": [vars(answer) for section in context.sections for answer in section.answers],
+        "tables": [
+            {
+                "model": t.model,
+                "outcome": t.outcome,
+                "unit": t.unit,
+                "dense": t.dense,
+                "cells": [
+                    {"method": row.group.method, "label": row.group.label, **vars(cell)}
+                    for row in t.rows
+                    for cell in row.cells.values()
+                ],
+            }
+            for t in (section.table for section in context.sections)
+        ],
+        "confidence": [vars(row) | {"model": t.model} for t in context.confidence for row in t.rows],
+        "verdicts": [verdict.to_dict() for verdict in context.verdicts],
+        "notes": context.notes,
+        "provenance": dict(context.provenance),
+        "licences": context.licences,
+    }
+
+
+def markdown(context: Context) -> str:
+    """The answer, tables, gates and notes; cut at a size that GitHub still shows."""
+    parts = [f"# {context.title}", *(f"**{line.lead}** {line.rest}" for line in context.headlines)]
+    for section in context.sections:
+        parts.append(f"## {section.table.model}: {section.table.title}\n\n{_markdown_table(section.table)}")
+        if section.answers:
+            parts.append(
+                "\n".join(f"- **{a.method}**: {a.source or 'open'}; {a.words}. {a.draws}." for a in section.answers)
+            )
+    counts = ", ".join(f"{context.counts[o]} {o}" for o in ORDER if context.counts[o]) or "none was judged"
+    parts.append(f"## Gates: {counts}")
+    shown = [v for o in ORDER for v in context.verdicts if v.outcome == o]
+    parts.append("\n".join(f"- {_escaped(verdict_text(v))}" for v in shown))
+    if context.notes:
+        parts.append("## Repaired, skipped or missing\n\n" + "\n".join(f"- {_escaped(line)}" for line in context.notes))
+    text = "\n\n".join(part for part in parts if part) + "\n"
+    if len(text.encode()) > BYTES_IN_MARKDOWN:
+        text = text.encode()[:BYTES_IN_MARKDOWN].decode(errors="ignore") + "\n\n(cut here: see report.html)\n"
+    return text
+
+
+def _markdown_table(table: Table) -> str:
+    lines = ["| method | " + " | ".join(table.sources) + " |", "|---" * (len(table.sources) + 1) + "|"]
+    for row in table.rows:
+        cells = [cell_text(table, row.cells[s], mark(row, s)).strip() if s in row.cells else "" for s in table.sources]
+        name = row.group.label.removeprefix(f"{table.model} ")
+        lines.append(f"| {name} | " + " | ".join(_escaped(c) for c in cells) + " |")
+    dense = "" if table.dense is None else f" Dense: {table.dense * table.scale:.{table.digits}f}."
+    return "\n".join(lines) + f"\n\nMean ± SD over draws; \\* best source, = not told apart from it.{dense}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("*", "\\*")
