@@ -26,6 +26,7 @@ from compressors.method import Method
 from compressors.solving import Solved
 from compressors.statistics import Statistics, full_precision, working_dtype
 
+HAIR = 2.0**-12
 CLIPPED_UP_TO = 0.5  # a range is shrunk to no less than this share
 
 
@@ -42,7 +43,9 @@ def rounded(weight: Tensor, bits: int, group_size: int, sym: bool, limit: Tensor
     """``weight`` [out, in] on its groups' grids, after clipping each to +-``limit`` [out, groups] if given."""
     cells = weight.unflatten(1, (-1, weight.shape[1] if group_size == -1 else group_size))
     if limit is not None:
-        cells = torch.minimum(torch.maximum(cells, -limit[..., None]), limit[..., None])
+        # A group clipped at both ends would have its zero point, and its clipped entries, half-way between two codes,
+        # where rounding noise chooses: the lower bound is a hair tighter.
+        cells = torch.minimum(torch.maximum(cells, -limit[..., None] * (1 - HAIR)), limit[..., None])
     lattice = grid.fit(cells, bits, sym)
     return grid.decode(grid.encode(cells, lattice), lattice).flatten(1)
 
@@ -58,9 +61,10 @@ def clip_limits(weight: Tensor, hessian: Tensor, bits: int, group_size: int, sym
     # Only the diagonal blocks [groups, size, size] enter a group's own share.
     second = hessian.reshape(-1, size, cells.shape[1], size).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
     whole = cells.abs().amax(-1)
-    best, least = whole.clone(), torch.full_like(whole, torch.inf)
+    free = torch.full_like(whole, torch.inf)
+    best, least = free, free
     for step in range(int(CLIPPED_UP_TO * steps)):
-        limit = whole * (1 - step / steps)
+        limit = whole * (1 - step / steps) if step else free
         change = rounded(weight, bits, group_size, sym, limit).unflatten(1, (-1, size)) - cells
         error = torch.einsum("ogi,gij,ogj->og", change, second, change)
         better = error < least
@@ -68,7 +72,7 @@ def clip_limits(weight: Tensor, hessian: Tensor, bits: int, group_size: int, sym
     plain, clipped = (
         row_errors(weight, rounded(weight, bits, group_size, sym, limit), hessian) for limit in (None, best)
     )
-    return torch.where((clipped <= plain)[:, None], best, whole)
+    return torch.where((clipped <= plain)[:, None], best, free)
 
 
 def row_errors(weight: Tensor, new: Tensor, hessian: Tensor) -> Tensor:
@@ -152,13 +156,13 @@ class _Search:
         self.task = task
         count = sum(hidden.shape[0] for hidden in task.hidden)
         every = max(1, count // int(task.method.setting("sequences")))
-        # Evenly spaced sequences, batch by batch: those whose number is a multiple of `every`.
-        self.batches: list[tuple[int, int]] = []
+        # Sequences whose number is a multiple of `every`, whatever batch they are in.
+        self.batches: list[tuple[int, list[int]]] = []
         start = 0
         for batch, hidden in enumerate(task.hidden):
-            wanted = len([i for i in range(start, start + hidden.shape[0]) if i % every == 0])
-            if wanted:
-                self.batches.append((batch, wanted))
+            picks = [i for i in range(hidden.shape[0]) if (start + i) % every == 0]
+            if picks:
+                self.batches.append((batch, picks))
             start += hidden.shape[0]
         self.norms, self.sources = self._trace()
 
@@ -185,7 +189,7 @@ class _Search:
             if id(module) in linears or folding.is_norm(module):
                 handles.append(module.register_forward_hook(hook(name)))
         try:
-            self.task.run(0, 1)
+            self.task.run(0, [0])
         finally:
             for handle in handles:
                 handle.remove()
@@ -195,7 +199,7 @@ class _Search:
         task = self.task
         source = self.sources.get(names[0], 0)
         return folding.find(
-            task.block, names, self.norms, source, lambda: task.run(0, 1), task.hidden[0][:1], task.heads
+            task.block, names, self.norms, source, lambda: task.run(0, [0]), task.hidden[0][:1], task.heads
         )
 
     def best(self, names: list[str], seen: Statistics, predecessor: folding.Predecessor) -> tuple[float, Tensor]:
@@ -232,13 +236,13 @@ class _Search:
     def _block_error(self, names: list[str]) -> Callable[[Tensor], Tensor]:
         task = self.task
         weights = {name: _working(task, name) for name in names}
-        dense = [task.run(batch, count) for batch, count in self.batches]
+        dense = [task.run(batch, picks) for batch, picks in self.batches]
 
         def measure(columns: Tensor) -> Tensor:
             try:
                 for name, weight in weights.items():
                     models.matrix(task.block.linears[name]).copy_(self._round(weight, columns))
-                outputs = [task.run(batch, count) for batch, count in self.batches]
+                outputs = [task.run(batch, picks) for batch, picks in self.batches]
             finally:
                 for name, weight in weights.items():
                     models.matrix(task.block.linears[name]).copy_(weight)

@@ -33,12 +33,12 @@ class BlockTask(NamedTuple):
     remember: Callable[[nn.Parameter], None]
     note: Callable[[str, Any], None]
 
-    def run(self, batch: int, sequences: int | None = None) -> Tensor:
-        """The block's output for the first ``sequences`` of a batch (all unless given)."""
-        hidden = self.hidden[batch]
-        if sequences is None or sequences >= hidden.shape[0]:
-            return run_block(self.block.module, hidden, self.calls[batch])
-        return run_block(self.block.module, hidden[:sequences], first(self.calls[batch], hidden.shape[0], sequences))
+    def run(self, batch: int, picks: list[int] | None = None) -> Tensor:
+        """The block's output for some sequences of a batch (all unless given)."""
+        hidden, call = self.hidden[batch], self.calls[batch]
+        if picks is None or len(picks) == hidden.shape[0]:
+            return run_block(self.block.module, hidden, call)
+        return run_block(self.block.module, hidden[picks], choose(call, hidden.shape[0], picks))
 
 
 class Replaced(NamedTuple):
@@ -50,22 +50,22 @@ class Replaced(NamedTuple):
     seen: Statistics
 
 
-def first(call: Call, batch: int, sequences: int) -> Call:
-    """The call for the first ``sequences`` of a batch: tensors with an entry for each of them are cut, the rest is
+def choose(call: Call, batch: int, picks: list[int]) -> Call:
+    """The call for some sequences of a batch: tensors with entries for each of its sequences are indexed, the rest is
     kept.
     """
 
-    def cut(value: Any) -> Any:
+    def pick(value: Any) -> Any:
         if isinstance(value, Tensor) and value.ndim > 1 and batch > 1:
             # BLOOM's position biases have an entry for each head of each sequence.
             entries, rest = divmod(value.shape[0], batch)
             if rest == 0 and entries and (entries == 1 or value.ndim > 2):
-                return value[: sequences * entries]
+                return value.unflatten(0, (batch, entries))[picks].flatten(0, 1)
             return value
         if isinstance(value, dict):
-            return {name: cut(item) for name, item in value.items()}
+            return {name: pick(item) for name, item in value.items()}
         if type(value) in (tuple, list):
-            return type(value)(cut(item) for item in value)
+            return type(value)(pick(item) for item in value)
         return value
 
-    return Call(cut(call.args), cut(call.kwargs), call.keyword)
+    return Call(pick(call.args), pick(call.kwargs), call.keyword)

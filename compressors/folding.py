@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from compressors import models
+from compressors.statistics import working_dtype
 
 TOLERANCE = 1e-3  # of what the block adds; the scales tried are powers of two, which change no rounding
 
@@ -125,7 +126,7 @@ def _one_plus(name: str, norm: nn.Module) -> Predecessor | None:
     weight = parameters[0]
 
     def divide(scale: Tensor) -> None:
-        weight.detach().copy_((1 + weight.detach().float()) / scale - 1)
+        weight.detach().copy_((1 + weight.detach().to(working_dtype(weight.dtype))) / scale - 1)
 
     return Predecessor(name, parameters, divide, weight.numel())
 
