@@ -82,6 +82,32 @@ class Method:
         entries = [self.entry] + ([algorithms()[self.base]] if self.base else [])
         return bool(self.suffixes) or any(entry.calibrated for entry in entries)
 
+    @property
+    def statistics(self) -> str:
+        """What is gathered for a linear, for the algorithm and its base: ``none``, or words joined by ``+``."""
+        entries = [self.entry] + ([algorithms()[self.base]] if self.base else [])
+        words = {word for entry in entries for word in entry.statistics.split("+")} - {"none"}
+        if words & {"hessian", "moments"}:
+            words -= {"norms"}  # they are part of either
+        return "+".join(sorted(words)) or "none"
+
+    @property
+    def base_method(self) -> Method:
+        """The base in brackets as a method of its own, with the same target and its default settings."""
+        assert self.base is not None
+        return Method(self.base, self.target)
+
+    @property
+    def compares(self) -> str:
+        """What entries are compared within: ``row``, ``matrix`` or ``block`` (of 128 columns); a base's own if there is
+        one.
+        """
+        entry = algorithms()[self.base] if self.base else self.entry
+        settings = entry.defaults if self.base else self.all_settings
+        compares = str(settings.get("per", entry.compares))
+        # DSnoT swaps entries within rows, so that those of SparseGPT's blocks move between blocks.
+        return "matrix" if self.algorithm == "dsnot" and compares == "block" else compares
+
     def setting(self, name: str) -> Value:
         """The value of a setting, the default if the spelling does not name it."""
         return dict(self.settings).get(name, self.entry.settings[name].default)
@@ -120,6 +146,8 @@ def parse(spelling: str | Method) -> Method:
     if target.kind not in entry.targets:
         shown = " or ".join(f"'{entry.name}{_EXAMPLES[kind]}'" for kind in entry.targets)
         raise MethodError(f"method {text!r}: {entry.name} is spelled like {shown}")
+    if base is not None and target.kind not in algorithms()[base].targets:
+        raise MethodError(f"method {text!r}: {base} does not take the target {target}")
     settings = _settings(match["settings"], entry, text)
     if target.bits is None and (stray := [name for name, _ in settings if name in ("sym", "groups")]):
         raise MethodError(f"method {text!r}: {stray[0]} says how to quantize, but no target like w4g64 is given")
@@ -139,7 +167,10 @@ def _show(value: Value) -> str:
 
 
 def _examples() -> list[str]:
-    return [entry.name + _EXAMPLES[entry.targets[0]] for entry in algorithms().values()]
+    return [
+        entry.name + ("(wanda)" if entry.takes_base else "") + _EXAMPLES[entry.targets[0]]
+        for entry in algorithms().values()
+    ]
 
 
 def _nearest(word: str, known: list[str]) -> str:
@@ -160,7 +191,13 @@ def _base(name: str | None, entry: Algorithm, text: str) -> str | None:
     if entry.takes_base != (name is not None):
         needs = f"needs a base, as in '{entry.name}(wanda)-0.5'" if entry.takes_base else "takes no base in brackets"
         raise MethodError(f"method {text!r}: {entry.name} {needs}")
-    return _algorithm(name, text).name if name is not None else None
+    if name is None:
+        return None
+    base = _algorithm(name, text)
+    if base.takes_base or not {"sparsity", "pattern"} & set(base.targets):
+        known = [other.name for other in algorithms().values() if "sparsity" in other.targets and not other.takes_base]
+        raise MethodError(f"method {text!r}: {entry.name} starts from a pruning method, one of {', '.join(known)}")
+    return base.name
 
 
 def _target(tokens: list[str], text: str) -> Target:

@@ -57,6 +57,19 @@ def matrix(linear: nn.Module) -> Tensor:
     return weight.detach().T if _is_transposed(linear) else weight.detach()
 
 
+def heads(model: nn.Module) -> tuple[int, int] | None:
+    """(query heads, key-value heads) of a model whose configuration says so."""
+    config: Any = getattr(model, "config", None)
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    query = getattr(text, "num_attention_heads", None)
+    return None if not query else (query, getattr(text, "num_key_value_heads", None) or query)
+
+
+def oriented(linear: nn.Module, tensor: Tensor) -> Tensor:
+    """A tensor of the weight's shape (its gradient, say) as [out, in]; a view."""
+    return tensor.T if _is_transposed(linear) else tensor
+
+
 def _is_linear(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear) or _is_transposed(module)
 

@@ -34,8 +34,8 @@ class Algorithm:
 
     ``targets`` are the kinds of target it takes: ``none``, ``sparsity`` (0.5), ``pattern`` (2of4), ``bits`` (w4g128),
     ``joint`` (0.5-w4g64 or 2of4-w4g64). ``statistics`` is what it needs of its inputs: ``none``, ``norms`` (squared
-    column norms) or ``hessian``. ``module`` is the file that holds it, imported when it runs. ``defaults`` maps
-    settings to their defaults.
+    column norms), ``moments`` (and means), ``hessian``, ``size`` (mean magnitudes) or ``gradients``. ``module`` is the
+    file that holds it, imported when it runs. ``defaults`` maps settings to their defaults.
     """
 
     name: str
@@ -69,6 +69,49 @@ ACTORDER = Setting(False, "columns in falling order of the Hessian's diagonal")
 PER = Setting("matrix", "entries are compared within the whole matrix or within each row", choices=("matrix", "row"))
 
 PRUNING = ("sparsity", "pattern")
+BLOCK = Setting(64, "columns that share one constant", low=1)
+RIA_SETTINGS = {
+    "a": Setting(0.5, "power of the input's norm", low=0.0, high=10.0),
+    "per": PER,
+    "permute": Setting(
+        "none",
+        "order of the columns that an n:m pattern holds in: none (as they are), sort (dealt out by falling sum) or "
+        "assign (sort, then linear sum assignment)",
+        choices=("none", "sort", "assign"),
+    ),
+}
+DSNOT_SETTINGS = {
+    "cycles": Setting(50, "swaps a row may make", low=0),
+    "threshold": Setting(0.1, "a row stops when its expected error, summed over 2,048 tokens, is this small", low=0.0),
+    "samesign": Setting(False, "a row also stops before its error would change sign (n:m rows always do)"),
+    "power": Setting(1.0, "power of the input's variance that an entry's gain is divided by", low=0.0),
+}
+OWL_SETTINGS = {
+    "lambda": Setting(0.08, "blocks' sparsities span twice this", low=0.0, high=0.5),
+    "m": Setting(5.0, "an entry of |w| ||x|| this many times the block's mean is an outlier", low=0.0),
+}
+SPQR_SETTINGS = {
+    "actorder": replace(ACTORDER, default=True),
+    "damp": replace(DAMP, default=1.0),
+    "grid": Setting(
+        "free",
+        "free: a group's range and zero point are as they fall (the reference code); gptq: the range includes 0 and "
+        "the zero point is whole",
+        choices=("free", "gptq"),
+    ),
+    "statbits": Setting(3, "bits of a scale and of a zero point; 16: not quantized", low=2, high=16),
+    "statgroup": Setting(16, "rows whose scales (and zero points) are quantized together", low=1),
+    "threshold": Setting(0.2, "error at which a weight is kept, relative to var(column) / U_jj^2; inf: none", low=0.0),
+}
+AWQ_SETTINGS = {
+    "clip": Setting(True, "shrink each group's range where that lowers the error"),
+    "grid": Setting(20, "ratios tried between 0 and 1, and steps of the range between 0 and 1", low=1, high=1000),
+    "scale": Setting(True, "search scales of the columns"),
+    "sequences": Setting(
+        16, "sequences of the draw that ratios are judged on where several linears share an input", low=1
+    ),
+    "sym": SYM,
+}
 GPTQ_SETTINGS = {"groups": GROUPS, "sym": SYM, "actorder": ACTORDER, "damp": DAMP}
 SPARSEGPT_SETTINGS = {"damp": DAMP, "groups": replace(GROUPS, choices=("static", "block")), "sym": SYM}
 
@@ -89,6 +132,13 @@ _ALGORITHMS: dict[str, Algorithm] = {
             SPARSEGPT_SETTINGS,
             compares="block",
         ),
+        Algorithm("awq", "awq", ("bits",), "hessian+size", "arXiv 2306.00978", AWQ_SETTINGS),
+        Algorithm("spqr", "spqr", ("bits",), "hessian", "arXiv 2306.03078", SPQR_SETTINGS),
+        Algorithm("nf4", "nf4", ("none",), "none", "arXiv 2305.14314", {"block": BLOCK}),
+        Algorithm("ria", "ria", PRUNING, "norms", "openreview Tr0lPx9woF", RIA_SETTINGS, compares="matrix"),
+        Algorithm("dsnot", "dsnot", PRUNING, "moments", "arXiv 2310.08915", DSNOT_SETTINGS, takes_base=True),
+        Algorithm("owl", "owl", ("sparsity",), "norms", "arXiv 2310.05175", OWL_SETTINGS, takes_base=True),
+        Algorithm("prunerzero", "prunerzero", PRUNING, "gradients+norms", "arXiv 2406.02924"),
     )
 }
 SUFFIXES: dict[str, str] = {}  # suffix -> what it does; none yet

@@ -43,7 +43,8 @@ class CompressionReport:
 
     ``seconds`` has ``forward``, ``statistics``, ``solve`` and ``total``. ``peak_memory`` is in bytes: of the GPU's
     allocator if one was used, else the process's high-water mark of resident memory. ``sequences`` and ``tokens`` are
-    those of the calibration set.
+    those of the calibration set. ``details`` hold what only some methods have to say, by topic: OWL's sparsities, AWQ's
+    skipped scales, reconstruction errors.
     """
 
     method: str
@@ -54,6 +55,7 @@ class CompressionReport:
     blocks: int = 0
     sequences: int = 0
     tokens: int = 0
+    details: dict[str, Any] = field(default_factory=dict)
 
     @property
     def sparsity(self) -> float:

@@ -22,14 +22,18 @@ class Statistics(NamedTuple):
     """What was seen of the inputs X [tokens, columns] of one linear (or of several that share their input).
 
     ``norms`` [columns] is the mean over tokens of x_j^2, ``hessian`` [columns, columns] is X'X / tokens or None;
-    ``sample`` [<= 256, columns] are evenly spaced rows of X or None. All in float32, or float64 for a float64 model.
-    ``tokens`` is 0 if nothing was seen.
+    ``sample`` [<= 256, columns] are evenly spaced rows of X or None; ``mean`` [columns] is the mean over tokens or
+    None. All in float32, or float64 for a float64 model. ``tokens`` is 0 if nothing was seen. ``gradients`` are of the
+    weights that are solved together, [out, in] each (from a pre-pass, see ``compressors/prepass.py``).
     """
 
     tokens: int
     norms: Tensor | None = None
     hessian: Tensor | None = None
     sample: Tensor | None = None
+    mean: Tensor | None = None
+    size: Tensor | None = None
+    gradients: tuple[Tensor, ...] | None = None
 
     @property
     def dead(self) -> Tensor | None:
@@ -52,17 +56,19 @@ def sampling_stride(sequences: int, length: int) -> int:
 class Accumulator:
     """Sums over the inputs of one linear.
 
-    ``wants`` is ``none``, ``norms`` or ``hessian``. ``every`` is the distance in tokens between the rows that are
-    sampled. The Hessian is summed in float32 (float64 for float64 inputs) from exact or float32 products
-    (``kernels/gram.py``), never TF32, and divided by the number of tokens once, at the end: the reference codes keep a
-    running mean over sequences, whose rounding grows with their number. A constant factor of the Hessian changes no
-    algorithm here, since damping is relative to its diagonal.
+    ``wants`` is ``none``, ``norms``, ``hessian`` or, with the mean too, ``moments`` or ``hessian+moments``. ``every``
+    is the distance in tokens between the rows that are sampled. The Hessian is summed in float32 (float64 for float64
+    inputs) from exact or float32 products (``kernels/gram.py``), never TF32, and divided by the number of tokens once,
+    at the end: the reference codes keep a running mean over sequences, whose rounding grows with their number. A
+    constant factor of the Hessian changes no algorithm here, since damping is relative to its diagonal.
     """
 
     def __init__(self, columns: int, wants: str, every: int = 1) -> None:
         self.columns, self.wants, self.every = columns, wants, max(1, every)
         self.tokens = 0
         self._squares: Tensor | None = None
+        self._sum: Tensor | None = None
+        self._size: Tensor | None = None
         self._hessian: Tensor | None = None
         self._one_triangle = False
         self._rows: list[Tensor] = []
@@ -72,7 +78,13 @@ class Accumulator:
         rows = inputs.detach().reshape(-1, self.columns)
         if rows.shape[0] == 0:
             return
-        if self.wants == "hessian":
+        if "moments" in self.wants:
+            total = rows.sum(0, dtype=torch.float64)
+            self._sum = total if self._sum is None else self._sum.add_(total)
+        if "size" in self.wants:
+            total = rows.abs().sum(0, dtype=torch.float64)
+            self._size = total if self._size is None else self._size.add_(total)
+        if "hessian" in self.wants:
             self._add_hessian(rows)
         else:
             self._add_squares(rows)
@@ -104,14 +116,24 @@ class Accumulator:
         """The statistics so far. The accumulator is spent: the Hessian is divided in place."""
         if self.tokens == 0:
             return Statistics(0)
+        mean = None if self._sum is None else self._sum / self.tokens
+        size = None if self._size is None else self._size / self.tokens
         if self._hessian is not None:
             hessian = self._hessian.div_(self.tokens)
             if self._one_triangle:
                 gram.mirror(hessian)
-            return Statistics(self.tokens, hessian.diagonal(), hessian)
+            return Statistics(
+                self.tokens, hessian.diagonal(), hessian, mean=_to(mean, hessian), size=_to(size, hessian)
+            )
         assert self._squares is not None
         sample = torch.cat(self._rows)
-        return Statistics(self.tokens, (self._squares / self.tokens).to(sample.dtype), None, sample)
+        return Statistics(
+            self.tokens, _to(self._squares / self.tokens, sample), None, sample, _to(mean, sample), _to(size, sample)
+        )
+
+
+def _to(values: Tensor | None, like: Tensor) -> Tensor | None:
+    return None if values is None else values.to(like.dtype)
 
 
 def working_dtype(dtype: torch.dtype) -> torch.dtype:

@@ -15,12 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from compressors import models
+from compressors.blockwise import BlockTask
 from compressors.capture import Captured, capture, run_block
 from compressors.clock import Clock
 from compressors.codehash import module_name
 from compressors.method import Method, MethodError, parse
 from compressors.observe import Enough, Observer
 from compressors.originals import Originals
+from compressors.prepass import DensePass, Plan
 from compressors.report import CompressionError, CompressionReport, LinearReport
 from compressors.solving import Solved, misfit
 from compressors.statistics import Statistics, relative_error, sampling_stride, working_dtype
@@ -69,9 +71,10 @@ def compress(
     walk = _Walk(model, blocks, method, propagation, where, clock, progress or (lambda done, total, stage: None))
     with models.for_inference(model):
         walk.run(ids, batch_size)
+    sequences, tokens = (0, 0) if ids is None else (ids.shape[0], ids.numel())
     return CompressionReport(
         str(method), tuple(walk.reports), clock.seconds(), _peak_memory(where), propagation, len(blocks),
-        *(ids.shape[0], ids.numel()) if ids is not None else (0, 0),
+        sequences, tokens, walk.plan.details,
     )  # fmt: skip
 
 
@@ -85,9 +88,12 @@ class _Walk:
         self.model, self.blocks, self.method = model, blocks, method
         self.sequential = propagation == "sequential"
         self.device, self.clock, self.progress = device, clock, progress
-        self.solve = import_module(module_name(method.algorithm)).solve
+        module = import_module(module_name(method.algorithm))
+        self.solve, self.compress_block = module.solve, getattr(module, "compress_block", None)
+        self.plan = Plan()
         self.reports: list[LinearReport] = []
         self.originals = Originals(device)
+        self.others: dict[int, tuple[nn.Parameter, Tensor]] = {}  # norms and biases that a block compressor changes
 
     def run(self, ids: Tensor | None, batch_size: int) -> None:
         with self.originals:
@@ -97,6 +103,7 @@ class _Walk:
         try:
             captured = None
             if ids is not None:
+                self._plan(ids, batch_size)
                 self.progress(0, len(self.blocks), "capture")
                 with self.clock.stage("forward"):
                     captured = capture(self.model, self.blocks, list(ids.split(batch_size)), self.device)
@@ -112,25 +119,78 @@ class _Walk:
             self._restore()
             raise
 
+    def _plan(self, ids: Tensor, batch_size: int) -> None:
+        """The dense pre-passes that the algorithm and its base ask for."""
+        dense = DensePass(self.model, self.blocks, ids, batch_size, self.device, self.clock)
+        for name in filter(None, (self.method.algorithm, self.method.base)):
+            module = import_module(module_name(name))
+            if hasattr(module, "plan"):
+                self.progress(0, len(self.blocks), "plan")
+                self.plan = self.plan.merged(module.plan(dense, self.method))
+
     def _block(self, index: int, block: models.Block, captured: Captured | None, stride: int) -> None:
         columns = {name: models.matrix(linear).shape[1] for name, linear in block.linears.items()}
-        observer = Observer(columns, self.method.entry.statistics, stride, self.clock)
+        observer = Observer(columns, self.method.statistics, stride, self.clock)
         last = index == len(self.blocks) - 1
         for name, linear in block.linears.items():
             self.originals.keep(name, models.matrix(linear))
+        inputs = list(captured.hidden) if captured is not None and self.compress_block is not None else []
         if captured is not None:
             self.progress(index, len(self.blocks), "observe")
             with observer.watching(block.linears):
                 self._forward(index, block, captured, observer, hand_on=not self.sequential and not last)
         self.progress(index, len(self.blocks), "solve")
         with self.clock.stage("solve"):
-            for leader, names in observer.groups().items():
-                accumulator = observer.accumulators.pop(leader, None)
-                seen = accumulator.result() if accumulator else Statistics(0)
-                self._linears({name: block.linears[name] for name in names}, seen, observed=captured is not None)
+            if self.compress_block is not None and captured is not None:
+                self._whole_block(index, block, inputs, captured, observer)
+            else:
+                self._by_input(index, block, observer, observed=captured is not None)
         if captured is not None and self.sequential and not last:
             self.progress(index, len(self.blocks), "forward")
             self._forward(index, block, captured, None, hand_on=True)
+
+    def _by_input(self, index: int, block: models.Block, observer: Observer, *, observed: bool) -> None:
+        method = self.plan.methods[index] if self.plan.methods else self.method
+        for leader, names in observer.groups().items():
+            accumulator = observer.accumulators.pop(leader, None)
+            seen = accumulator.result() if accumulator else Statistics(0)
+            if self.plan.gradients:
+                seen = seen._replace(gradients=tuple(self.plan.gradients[name] for name in names))
+            self._linears({name: block.linears[name] for name in names}, seen, method, observed=observed)
+
+    def _whole_block(
+        self, index: int, block: models.Block, inputs: list[Tensor], captured: Captured, observer: Observer
+    ) -> None:
+        """Hand the block to an algorithm that replaces all its linears at once."""
+        assert self.compress_block is not None
+        groups = []
+        for leader, names in observer.groups().items():
+            accumulator = observer.accumulators.pop(leader, None)
+            groups.append((names, accumulator.result() if accumulator else Statistics(0)))
+            self._refuse_unseen(names, groups[-1][1], observed=True)
+        for name in block.linears:
+            self.originals.wait(name)
+        notes = self.plan.details.setdefault(self.method.algorithm, {})
+        calls = [calls[index] for calls in captured.calls]
+        task = BlockTask(
+            block,
+            inputs,
+            calls,
+            groups,
+            self.method,
+            models.heads(self.model),
+            self._remember,
+            notes.__setitem__,
+        )
+        for done in self.compress_block(task):
+            linear = block.linears[done.name]
+            if done.seen.tokens == 0:
+                self.reports.append(_untouched(done.name, linear, done.weight))
+            else:
+                self._replace(done.name, linear, done.weight, done.solved, done.seen)
+
+    def _remember(self, parameter: nn.Parameter) -> None:
+        self.others.setdefault(id(parameter), (parameter, parameter.detach().cpu().clone()))
 
     def _forward(
         self, index: int, block: models.Block, captured: Captured, observer: Observer | None, *, hand_on: bool
@@ -151,21 +211,24 @@ class _Walk:
             if not bool(finite):
                 raise CompressionError(f"{block.name} puts out NaN or infinite activations")
 
-    def _linears(self, linears: dict[str, nn.Module], seen: Statistics, *, observed: bool) -> None:
+    def _linears(self, linears: dict[str, nn.Module], seen: Statistics, method: Method, *, observed: bool) -> None:
         """Replace the weights of linears that share one input."""
         names = list(linears)
+        self._refuse_unseen(names, seen, observed=observed)
+        weights = [models.matrix(linear).to(working_dtype(linear.weight.dtype)) for linear in linears.values()]
+        if self.method.calibrated and seen.tokens == 0:
+            for name, linear, weight in zip(names, linears.values(), weights, strict=True):
+                self.reports.append(_untouched(name, linear, weight))
+            return
+        solved = self.solve(weights, seen, method)
+        for name, linear, weight, new in zip(names, linears.values(), weights, solved, strict=True):
+            self._replace(name, linear, weight, new, seen)
+
+    def _refuse_unseen(self, names: list[str], seen: Statistics, *, observed: bool) -> None:
         if observed and seen.tokens == 0 and not all("expert" in name for name in names):
             raise CompressionError(f"{names[0]} was never called, so there is nothing to calibrate it on")
         if seen.norms is not None and not bool(torch.isfinite(seen.norms).all()):
             raise CompressionError(f"the inputs of {names[0]} are NaN or infinite")
-        weights = [models.matrix(linear).to(working_dtype(linear.weight.dtype)) for linear in linears.values()]
-        if self.method.entry.calibrated and seen.tokens == 0:
-            for name, linear, weight in zip(names, linears.values(), weights, strict=True):
-                self.reports.append(_untouched(name, linear, weight))
-            return
-        solved = self.solve(weights, seen, self.method)
-        for name, linear, weight, new in zip(names, linears.values(), weights, solved, strict=True):
-            self._replace(name, linear, weight, new, seen)
 
     def _replace(self, name: str, linear: nn.Module, weight: Tensor, solved: Solved, seen: Statistics) -> None:
         old = models.matrix(linear)
@@ -191,6 +254,8 @@ class _Walk:
         old.copy_(new)
 
     def _restore(self) -> None:
+        for parameter, original in self.others.values():
+            parameter.detach().copy_(original)
         for block in self.blocks:
             for name, linear in block.linears.items():
                 if (original := self.originals.get(name)) is not None:

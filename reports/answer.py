@@ -45,7 +45,7 @@ def unit(table: Table) -> str:
 
 def _answer(table: Table, row: Row) -> Answer:
     group, verdict = row.group, row.source
-    common = (table.model, group.label.removeprefix(f"{table.model} "), table.outcome)
+    common = (table.model, group.method_name, table.outcome)
     draws = _draws(table, row)
     if row.best is None or verdict is None:
         why = verdict.reason if verdict else (row.problem or "the sources were not compared")
@@ -60,7 +60,8 @@ def _answer(table: Table, row: Row) -> Answer:
     if others:
         words = f"not told apart from {tied}, but better than {_listed(others)}"
         return Answer(*common, "partly", row.best, words, gap, draws)
-    words = f"no source is told apart from it; a difference of {number(verdict.detectable or 0, table)} would be seen"
+    seen = number(verdict.detectable or 0, table)
+    words = f"{row.best} is lowest, but no source is told apart from it; a difference of {seen} would be seen"
     return Answer(*common, "no", row.best, words, gap, draws)
 
 
@@ -117,31 +118,32 @@ def _headline(table: Table, rows: Sequence[Row]) -> Headline:
     within = sum(best == row.best or best in row.tied for row in rows)
     sure = sum(row.decided and row.best == best for row in rows)
     measure = "" if table.outcome == "loss" else " by accuracy on tasks"
-    if sure == 0 and count <= len(rows) / 2:
-        lead = f"{table.model}: no source is clearly best{measure}."
+    everywhere = [s for s in table.sources if all(s == row.best or s in row.tied for row in rows)]
+    open_ = all(len(row.tied) + 1 == len([s for s in row.cells if s not in CONTROLS]) for row in rows)
+    methods = f"{len(rows)} calibrated methods" if len(rows) > 1 else "the one calibrated method"
+    if open_:
+        lead = f"{table.model}: no source is told apart from another{measure}."
+        text = f"{best} is lowest for {count} of {methods}, within what the draws do."
+    elif sure == len(rows) and count == len(rows):
+        lead = f"{table.model}: calibrate on {best}{measure}."
+        text = f"It is better than every other source beyond the draws for {'all ' * (len(rows) > 1)}{methods}."
+    elif sure == 0 and len(everywhere) > 1:
+        lead = f"{table.model}: calibrate on {_listed(everywhere, 'or')}{measure}."
+        text = f"These are not told apart from the best for {'any of the ' * (len(rows) > 1)}{methods}."
     else:
         lead = f"{table.model}: calibrate on {best}{measure}."
-    methods = f"{len(rows)} calibrated methods" if len(rows) > 1 else "the one calibrated method"
-    if len(rows) == 1:
-        text = f"For {methods}, {best} is " + (
-            "surely best." if sure else "lowest, but not told apart from every other."
-        )
-    elif sure == within == len(rows):
-        text = f"It is better than every other source beyond the draws for all {methods}."
-    else:
         text = f"It is best or not told apart from the best for {within} of {methods}, surely best for {sure}."
-        if lead.endswith("clearly best" + measure + "."):
-            text = text.replace("It", best.capitalize(), 1)
-    return Headline(lead, text + _prices(table, rows))
+    return Headline(lead, text + _prices(table, rows, open_))
 
 
-def _prices(table: Table, rows: Sequence[Row]) -> str:
+def _prices(table: Table, rows: Sequence[Row], open_: bool) -> str:
     gaps = [row.source.estimate for row in rows if row.source and row.source.estimate is not None]
     spreads = [row.draw_sd for row in rows if row.draw_sd is not None]
     if not gaps or not spreads:
         return ""
     gap, spread = _span(gaps, table), _span(spreads, table)
-    return f" The wrong source costs {gap} {unit(table)}; another draw of the same source moves it by {spread} (SD)."
+    price = "The sources lie {} {} apart" if open_ else "The wrong source costs {} {}"
+    return f" {price.format(gap, unit(table))}; another draw of the same source moves the result by {spread} (SD)."
 
 
 def _span(values: Sequence[float], table: Table) -> str:
@@ -170,6 +172,6 @@ def controls_note(tables: Sequence[Table]) -> list[str]:
     return notes
 
 
-def _listed(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str], word: str = "and") -> str:
     names = list(names)
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"

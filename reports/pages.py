@@ -83,7 +83,7 @@ def _csv_link(text: str) -> str:
 
 def _number(value: float | None, digits: int = 3) -> str:
     if value is None:
-        return "\u2013"
+        return ""
     return f"{value:.{digits}g}".replace("-", "\u2212")
 
 
@@ -191,7 +191,7 @@ def _markdown_table(table: Table) -> str:
     lines = ["| method | " + " | ".join(table.sources) + " |", "|---" * (len(table.sources) + 1) + "|"]
     for row in table.rows:
         cells = [cell_text(table, row.cells[s], mark(row, s)).strip() if s in row.cells else "" for s in table.sources]
-        name = row.group.label.removeprefix(f"{table.model} ")
+        name = row.group.method_name
         lines.append(f"| {name} | " + " | ".join(_escaped(c) for c in cells) + " |")
     dense = "" if table.dense is None else f" Dense: {table.dense * table.scale:.{table.digits}f}."
     return "\n".join(lines) + f"\n\nMean ± SD over draws; \\* best source, = not told apart from it.{dense}"

@@ -7,8 +7,10 @@ to be exact.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
+from importlib import import_module
 
 import pytest
 import torch
@@ -18,6 +20,7 @@ from torch import Tensor
 
 import compressors
 from compressors import CompressionError, Method, parse
+from compressors.codehash import module_name
 from compressors.columns import COLUMN_BLOCK
 from tests.helpers_compressors import (
     KINDS,
@@ -28,14 +31,15 @@ from tests.helpers_compressors import (
     layers,
     loss,
     make_layer,
-    observe,
     same_weights,
     solve,
-    solver,
     tiny_llama,
     tokens,
     weights_of,
 )
+
+# Methods that do not aim at the squared error of a layer's output: DSnoT at its mean, Pruner-Zero at the model's loss.
+AIMS_ELSEWHERE = ("dsnot", "prunerzero")
 
 
 class CompressorConformance:
@@ -60,7 +64,7 @@ class CompressorConformance:
     def matched_baseline(method: Method) -> str | None:
         """The calibration-free method that a calibrated one must not be worse than; None is a layer of zeros."""
         target = method.target
-        if not method.calibrated:
+        if not method.calibrated or method.algorithm in AIMS_ELSEWHERE:
             return None
         if target.kind == "bits":
             return f"rtn-{target}" + (":sym=true" if method.all_settings.get("sym") else "")
@@ -71,10 +75,21 @@ class CompressorConformance:
     @staticmethod
     def comparison_groups(method: Method, zeros: Tensor) -> list[Tensor]:
         """``zeros`` [out, in] cut into the groups of which each must hold exactly round(s * n)."""
-        compares = method.all_settings.get("per", method.entry.compares)
-        if compares == "row":
+        if method.compares == "row":
             return list(zeros)
-        return [zeros] if compares == "matrix" else list(zeros.split(COLUMN_BLOCK, dim=1))
+        return [zeros] if method.compares == "matrix" else list(zeros.split(COLUMN_BLOCK, dim=1))
+
+    @staticmethod
+    def run_of(method: Method) -> int:
+        """Rows are interchangeable within runs of this many: SpQR quantizes the statistics of a run together."""
+        return int(method.all_settings.get("statgroup", 1 << 30))
+
+    @staticmethod
+    def scale_free(method: Method) -> Method:
+        """The method without settings that are in the units of the output; by default none are."""
+        if method.algorithm == "dsnot":
+            return dataclasses.replace(method, settings=(*method.settings, ("threshold", 0.0)))
+        return method
 
     # The algorithm: tensors in, tensors out
 
@@ -101,7 +116,8 @@ class CompressorConformance:
                 expected = round(parsed.target.sparsity * group.numel())
                 # A kept weight may be rounded to zero, so a joint method has at least as many.
                 assert int(group.sum()) >= expected if quantized else int(group.sum()) == expected
-        if parsed.target.group is not None:
+        # A pattern of reordered columns is tested beside the algorithm.
+        if parsed.target.group is not None and parsed.all_settings.get("permute", "none") == "none":
             kept = (new != 0).unflatten(1, (-1, parsed.target.group)).sum(-1)
             assert bool((kept <= parsed.target.keep).all() if quantized else (kept == parsed.target.keep).all())
         if parsed.target.bits is not None:
@@ -110,6 +126,8 @@ class CompressorConformance:
     @few
     @given(data=st.data())
     def test_calibration_matters_exactly_if_the_method_says_so(self, parsed: Method, data: st.DataObject) -> None:
+        if is_blockwise(parsed):
+            return  # a layer alone is not what it works on; the draw's part is held to matter on the whole model
         layer = data.draw(layers(self.multiple(parsed), kinds=("correlated",), least_rows=16))
         other = make_layer(12345, *layer.weight.shape, kind="correlated").inputs
         first, second = (solve(parsed, [layer.weight], inputs)[0].weight for inputs in (layer.inputs, other))
@@ -119,7 +137,9 @@ class CompressorConformance:
     @given(data=st.data())
     def test_rows_may_come_in_any_order(self, parsed: Method, data: st.DataObject) -> None:
         layer = data.draw(layers(self.multiple(parsed)))
-        order = torch.randperm(layer.weight.shape[0], generator=generator(data.draw(st.integers(0, 99))))
+        source = generator(data.draw(st.integers(0, 99)))
+        rows = torch.arange(layer.weight.shape[0])
+        order = torch.cat([run[torch.randperm(len(run), generator=source)] for run in rows.split(self.run_of(parsed))])
         straight = compress_layer(parsed, layer)
         shuffled = compress_layer(parsed, Layer(layer.weight[order], layer.inputs))
         torch.testing.assert_close(shuffled, straight[order], rtol=1e-6, atol=1e-8)
@@ -130,8 +150,7 @@ class CompressorConformance:
         layer = data.draw(layers(self.multiple(parsed), kinds=("independent", "correlated", "dead")))
         order = torch.randperm(layer.inputs.shape[0], generator=generator(data.draw(st.integers(0, 99))))
         straight = compress_layer(parsed, layer)
-        seen = observe(layer.inputs[order], parsed.entry.statistics, batches=data.draw(st.integers(1, 7)))
-        (solved,) = solver(parsed)([layer.weight], seen, parsed)
+        (solved,) = solve(parsed, [layer.weight], layer.inputs[order], batches=data.draw(st.integers(1, 7)))
         torch.testing.assert_close(solved.weight, straight, rtol=1e-6, atol=1e-8)
 
     @few
@@ -151,7 +170,8 @@ class CompressorConformance:
     ) -> None:
         layer = data.draw(layers(self.multiple(parsed)))
         scaled = Layer(layer.weight * 2.0**weight_power, layer.inputs * 2.0**input_power)
-        assert torch.equal(compress_layer(parsed, scaled), compress_layer(parsed, layer) * 2.0**weight_power)
+        free = self.scale_free(parsed)
+        assert torch.equal(compress_layer(free, scaled), compress_layer(free, layer) * 2.0**weight_power)
 
     @few
     @given(seed=st.integers(0, 2**20), rows=st.integers(8, 32), kind=st.sampled_from(("correlated", "dead")))
@@ -179,7 +199,9 @@ class CompressorConformance:
         assert len(found) == 14
         for name, weight in after.items():
             if name not in found:
-                assert torch.equal(weight, before[name]), f"{name} is no linear of a block"
+                # A block compressor may fold a scale into a norm or a bias.
+                allowed = is_blockwise(parsed) and ("norm" in name or name.endswith("bias"))
+                assert allowed or torch.equal(weight, before[name]), f"{name} is no linear of a block"
                 continue
             assert found[name].shape == tuple(weight.shape)
             assert found[name].sparsity == pytest.approx(float((weight == 0).double().mean()))
@@ -230,10 +252,17 @@ class CompressorConformance:
         assert same_weights(results[0], results[2]) != parsed.calibrated
 
 
+def is_blockwise(method: Method) -> bool:
+    """Whether the method is a block compressor."""
+    return hasattr(import_module(module_name(method.algorithm)), "compress_block")
+
+
 def lies_on_grids(new: Tensor, method: Method) -> bool:
     """Whether each group of columns has at most 2^bits values, whole multiples of one step apart."""
     if method.all_settings.get("actorder") and method.all_settings.get("groups") != "static":
         return True  # groups of reordered columns: only the algorithm's own tests know which
+    if method.algorithm == "spqr":
+        return True  # its outliers lie on no grid, and its tests know them
     bits, size = method.target.bits or 0, method.target.group_size
     for group in new.unflatten(1, (-1, new.shape[1] if size in (-1, None) else size)).flatten(0, 1):
         values = group.unique()

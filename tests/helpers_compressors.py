@@ -71,10 +71,17 @@ def observe(inputs: Tensor, wants: str, batches: int = 1) -> Statistics:
     return accumulator.result()
 
 
-def solve(method: str | Method, weights: list[Tensor], inputs: Tensor) -> list[Solved]:
-    """What an algorithm makes of linears that share their inputs."""
+def solve(method: str | Method, weights: list[Tensor], inputs: Tensor, batches: int = 1) -> list[Solved]:
+    """What an algorithm makes of linears that share their inputs, which are seen in ``batches`` parts.
+
+    Gradients, where it asks for them, are those of half the mean squared output, W X'X / tokens.
+    """
     method = parse(method)
-    return solver(method)(weights, observe(inputs, method.entry.statistics), method)
+    seen = observe(inputs, method.statistics, batches)
+    if "gradients" in method.statistics:
+        second = inputs.T @ inputs / inputs.shape[0]
+        seen = seen._replace(gradients=tuple(weight @ second.to(weight.dtype) for weight in weights))
+    return solver(method)(weights, seen, method)
 
 
 def solver(method: Method) -> Any:

@@ -1,0 +1,71 @@
+"""What a block compressor gets and gives: it replaces all linears of a block at once, with the block there to be run.
+
+An algorithm's file is one by having ``compress_block(task: BlockTask) -> list[Replaced]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from compressors import models
+from compressors.capture import Call, run_block
+from compressors.method import Method
+from compressors.solving import Solved
+from compressors.statistics import Statistics
+
+
+class BlockTask(NamedTuple):
+    """One block, its inputs ``hidden`` [sequences, length, width] by batch with the ``calls`` that go with them, and
+    the statistics of each group of linears that share an input. ``remember`` must be called with a parameter before
+    it is changed in place, so that an error can bring it back; the linears' weights are remembered already.
+    ``heads`` is (query heads, key-value heads), if known. ``note`` collects builtins for the report.
+    """
+
+    block: models.Block
+    hidden: list[Tensor]
+    calls: list[Call]
+    groups: list[tuple[list[str], Statistics]]
+    method: Method
+    heads: tuple[int, int] | None
+    remember: Callable[[nn.Parameter], None]
+    note: Callable[[str, Any], None]
+
+    def run(self, batch: int, picks: list[int] | None = None) -> Tensor:
+        """The block's output for some sequences of a batch (all unless given)."""
+        hidden, call = self.hidden[batch], self.calls[batch]
+        if picks is None or len(picks) == hidden.shape[0]:
+            return run_block(self.block.module, hidden, call)
+        return run_block(self.block.module, hidden[picks], choose(call, hidden.shape[0], picks))
+
+
+class Replaced(NamedTuple):
+    """A linear's new weight, and the dense ``weight`` [out, in] and statistics that it is to be measured against."""
+
+    name: str
+    weight: Tensor
+    solved: Solved
+    seen: Statistics
+
+
+def choose(call: Call, batch: int, picks: list[int]) -> Call:
+    """The call for some sequences of a batch: tensors with entries for each of its sequences are indexed, the rest is
+    kept.
+    """
+
+    def pick(value: Any) -> Any:
+        if isinstance(value, Tensor) and value.ndim > 1 and batch > 1:
+            # BLOOM's position biases have an entry for each head of each sequence.
+            entries, rest = divmod(value.shape[0], batch)
+            if rest == 0 and entries and (entries == 1 or value.ndim > 2):
+                return value.unflatten(0, (batch, entries))[picks].flatten(0, 1)
+            return value
+        if isinstance(value, dict):
+            return {name: pick(item) for name, item in value.items()}
+        if type(value) in (tuple, list):
+            return type(value)(pick(item) for item in value)
+        return value
+
+    return Call(pick(call.args), pick(call.kwargs), call.keyword)
