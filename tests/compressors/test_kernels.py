@@ -20,6 +20,7 @@ METHODS = (
     "gptq-w4g64", "gptq-w3g32:groups=fresh,sym=true", "gptq-w4g-1", "gptq-w2g16:groups=static",
     "gptq-w4g80:actorder=true", "sparsegpt-0.5", "sparsegpt-0.7", "sparsegpt-2of4", "sparsegpt-4of8",
     "sparsegpt-0.5-w4g64", "sparsegpt-2of4-w3g32:groups=static",
+    "spqr-w3g16", "spqr-w4g32:grid=gptq,actorder=false,statbits=16",
 )  # fmt: skip
 
 
