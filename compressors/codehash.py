@@ -20,12 +20,16 @@ _NOT_HASHED = {
 }
 
 
+RECONSTRUCTION = "compressors.reconstruction"  # what the suffixes run; not in the hash of a method without one
+
+
 def code_hash(method: Method | str) -> str:
     """sha256 (hex) over the method's resolved settings and the syntax trees of its file, the walker, the statistics
     and every file of this package they import. Comments, docstrings and layout do not count. Imports no torch."""
     method = parse(method)
     names = [method.algorithm] + ([method.base] if method.base else [])
     modules = [module_name(name) for name in names] + ["compressors.walker", "compressors.statistics"]
+    modules += [RECONSTRUCTION] if method.suffixes else []
     digest = hashlib.sha256(json.dumps([str(method), method.all_settings], sort_keys=True).encode())
     for name, tree in sorted(_closure([name for name in modules if name]).items()):
         digest.update(f"\0{name}\0{tree}".encode())

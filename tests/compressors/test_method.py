@@ -43,8 +43,8 @@ def test_spelling_and_parsing_are_inverse(sparsity, damp):
 
 
 def test_which_methods_depend_on_calibration():
-    calibrated = {name for name, entry in compressors.algorithms().items() if entry.calibrated}
-    assert calibrated == {"gptq", "wanda", "sparsegpt"}
+    free = {name for name, entry in compressors.algorithms().items() if not entry.calibrated}
+    assert free == {"dense", "rtn", "magnitude", "nf4"}
     assert not parse("dense").calibrated
 
 
@@ -68,7 +68,16 @@ REFUSED = [
     ("gptq-w3g64:damp=1,damp=2", "twice"),
     ("sparsegpt-0.5:sym=true", "how to quantize"),
     ("wanda-0.5-0.6", "twice"),
-    ("wanda-0.5+br", "suffix"),
+    ("wanda-0.5+bx", "did you mean 'br'?"),
+    ("wanda-0.5+gp", "+br+gp"),
+    ("wanda-0.5+br+cr", "+br+gp+cr"),
+    ("gptq-w4g64+br", "pruning method"),
+    ("wanda-0.5:epochs=3", "no setting 'epochs'"),
+    ("wanda-0.5:epochs=-1+br", "expected 0"),
+    ("dsnot-0.5", "dsnot(wanda)-0.5"),
+    ("dsnot(gptq)-0.5", "starts from a pruning method"),
+    ("owl(dsnot)-0.5", "starts from a pruning method"),
+    ("owl(wanda)-2of4", "'owl(wanda)-0.5'"),
     ("wanda(rtn)-0.5", "takes no base"),
     ("", "not spelled"),
 ]
