@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks import gates_change as change
 from benchmarks import gates_draws as draws
-from benchmarks.gates_baseline import baseline_difference, draw_list, make_baseline, retraining_spread
+from benchmarks.gates_baseline import baseline_difference, draw_count, draw_list, make_baseline, retraining_spread
 from benchmarks.gates_reconstruction import reconstruction
 from benchmarks.gates_settings import GateError, Settings
 from fixtures.records import Record, Verdict
@@ -84,10 +84,9 @@ def _against_baseline(
     entry = baseline.get("groups", {}).get(group.label)
     if entry is None:
         raise ValueError("the baseline has no such model and method; --update-baselines adds it")
-    if entry["draws"] != draw_list(group):
-        raise ValueError(
-            f"the baseline has {len(entry['draws'])} draws and they are not the {len(draw_list(group))} here"
-        )
+    here, there = draw_list(group), entry["draws"]
+    if here != there:
+        raise ValueError(f"the baseline has {draw_count(there)} draws and they are not the {draw_count(here)} here")
     if gate == "reconstruction":
         return reconstruction(group, settings, baseline, entry, family)
     outcome = OUTCOMES[name](group)

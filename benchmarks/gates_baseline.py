@@ -73,18 +73,18 @@ def _entry(group: Group) -> dict[str, Any]:
     if names:
         entry["reconstruction"] = {
             "linears": names,
-            "log_error": _rounded(errors, ERROR_DIGITS),
+            "log_error": [pack(row, ERROR_DIGITS) for row in errors],
             "draw_sd": _draw_sd(group, errors),
         }
     return entry
 
 
 def _loss(group: Group, outcome: Outcome) -> dict[str, Any]:
-    matrix = np.concatenate([outcome.values[s] for s in group.sources], axis=1)
+    matrix = np.concatenate([outcome.values[s] for s in columns(group)], axis=1)
     return {
         "documents": document_ids(group),
-        "damage": _rounded(matrix.mean(axis=1), LOSS_DIGITS),
-        "draw_means": _rounded(matrix.mean(axis=0), LOSS_DIGITS),
+        "damage": pack(matrix.mean(axis=1), LOSS_DIGITS),
+        "draw_means": pack(matrix.mean(axis=0), LOSS_DIGITS),
         "mean": round(float(matrix.mean()), 6),
         "draw_error": _draw_error(group, list(outcome.values.values()), matrix),
     }
@@ -107,7 +107,7 @@ def _draw_error(group: Group, matrices: list[np.ndarray], stacked: np.ndarray) -
 
 
 def _accuracy(group: Group) -> dict[str, Any]:
-    correct = np.concatenate([group.correct(s, group.informative) for s in group.sources], axis=1)
+    correct = np.concatenate([group.correct(s, group.informative) for s in columns(group)], axis=1)
     calibrated = correct.shape[1] > 1 and is_calibrated(group.method)
     assert group.dense is not None  # an accuracy outcome exists only beside a dense record
     return {
@@ -125,9 +125,18 @@ def _flips(group: Group) -> float:
     return float(np.mean([np.abs(m).mean() for m in outcome.values.values()]))
 
 
-def draw_list(group: Group) -> list[list[Any]]:
-    """[source, seed] of every draw, in the order of the columns."""
-    return [[s, r.case["draw"]["seed"]] for s, rows in group.draws.items() for r in rows]
+def columns(group: Group) -> list[str]:
+    """Sources in the order in which stored columns lie, which must not depend on the order of a profile."""
+    return sorted(group.sources)
+
+
+def draw_list(group: Group) -> dict[str, str]:
+    """The seeds of each source, in the order of the columns."""
+    return {s: " ".join(str(r.case["draw"]["seed"]) for r in group.draws[s]) for s in columns(group)}
+
+
+def draw_count(draws: dict[str, str]) -> int:
+    return sum(len(seeds.split()) for seeds in draws.values())
 
 
 def document_ids(group: Group) -> str:
@@ -153,24 +162,24 @@ def unpack(rows: Sequence[str]) -> np.ndarray:
 
 def log_errors(group: Group) -> tuple[list[str], np.ndarray]:
     """Names of the linears that have a relative error on every draw, and its logarithm ``[n_linears, n_draws]``."""
-    columns = []
-    for rows in group.draws.values():
-        for record in rows:
+    draws = []
+    for source in columns(group):
+        for record in group.draws[source]:
             linears = record.compression.get("linears", [])
-            columns.append({x["name"]: x["relative_error"] for x in linears if x.get("relative_error") is not None})
-    if not columns:
+            draws.append({x["name"]: x["relative_error"] for x in linears if x.get("relative_error") is not None})
+    if not draws:
         return [], np.empty((0, 0))
-    names = [name for name in columns[0] if all(name in column for column in columns)]
+    names = [name for name in draws[0] if all(name in draw for draw in draws)]
     # A linear without any error (already sparse, say) has no logarithm; the floor is far below float32 rounding.
-    return names, np.log(np.array([[max(column[name], 1e-12) for column in columns] for name in names]))
+    return names, np.log(np.array([[max(draw[name], 1e-12) for draw in draws] for name in names]))
 
 
 def _draw_sd(group: Group, errors: np.ndarray) -> float | None:
     """SD of a linear's log error over draws of one source, pooled over linears and sources; None with one draw."""
     start, total, df = 0, 0.0, 0
-    for rows in group.draws.values():
-        part = errors[:, start : start + len(rows)]
-        start += len(rows)
+    for source in columns(group):
+        part = errors[:, start : start + len(group.draws[source])]
+        start += part.shape[1]
         total += float(((part - part.mean(axis=1, keepdims=True)) ** 2).sum())
         df += part.shape[0] * (part.shape[1] - 1)
     return round(math.sqrt(total / df), 6) if df else None
@@ -210,8 +219,13 @@ def retraining_spread(
     return spread
 
 
-def _rounded(values: np.ndarray, digits: int) -> list[Any]:
-    return np.round(values, digits).tolist()
+def pack(values: np.ndarray, digits: int) -> str:
+    """Numbers in one line of text, so that a baseline reads as a line an array and not a line a number."""
+    return " ".join(f"{value:.{digits}f}" for value in values)
+
+
+def numbers(text: str) -> np.ndarray:
+    return np.array([float(piece) for piece in text.split()])
 
 
 def baseline_difference(old: dict[str, Any] | None, new: dict[str, Any]) -> str:
@@ -232,7 +246,7 @@ def baseline_difference(old: dict[str, Any] | None, new: dict[str, Any]) -> str:
         if before["model_hash"] != after["model_hash"]:
             changes.append("another model")
         if before["draws"] != after["draws"]:
-            changes.append(f"{len(before['draws'])} -> {len(after['draws'])} draws")
+            changes.append(f"{draw_count(before['draws'])} -> {draw_count(after['draws'])} draws")
         if changes:
             lines.append(f"  {label}: {', '.join(changes)}")
     return "\n".join(lines) or "nothing changed"

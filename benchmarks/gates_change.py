@@ -15,9 +15,10 @@ import numpy as np
 
 from benchmarks.gates_baseline import (
     LOSS_DIGITS,
+    columns,
     document_ids,
-    draw_list,
     item_ids,
+    numbers,
     retraining_sd,
     unpack,
     without_rounding,
@@ -64,7 +65,12 @@ def regression_loss(
     group: Group, outcome: Outcome, settings: Settings, baseline: dict[str, Any], entry: dict[str, Any], family: int
 ) -> Verdict:
     """Damage a document, averaged over sources and draws, against the baseline's; the items and draws are paired."""
-    base = {"gate": "regression", "subject": group.label, "unit": outcome.unit, "records": tuple(group.records)}
+    base: dict[str, Any] = {
+        "gate": "regression",
+        "subject": group.label,
+        "unit": outcome.unit,
+        "records": tuple(group.records),
+    }
     stored = entry.get("loss")
     if not stored or stored["documents"] != document_ids(group):
         why = (
@@ -76,12 +82,14 @@ def regression_loss(
     if spread is None:
         why = "the model was retrained here and the baseline does not say how much retraining alone changes"
         return Verdict(**base, outcome="inconclusive", reason=why)
-    matrix = np.concatenate([outcome.values[s] for s in group.sources], axis=1)
-    by_item = without_rounding(matrix.mean(axis=1) - np.asarray(stored["damage"]), LOSS_DIGITS)
-    by_draw = without_rounding(matrix.mean(axis=0) - np.asarray(stored["draw_means"]), LOSS_DIGITS)
+    matrix = np.concatenate([outcome.values[s] for s in columns(group)], axis=1)
+    by_item = without_rounding(matrix.mean(axis=1) - numbers(stored["damage"]), LOSS_DIGITS)
+    by_draw = without_rounding(matrix.mean(axis=0) - numbers(stored["draw_means"]), LOSS_DIGITS)
     extra = math.sqrt(2) * spread
-    interval = _paired_interval(by_item, by_draw, draw_list(group), settings.confidence).widened(extra)
-    margin = settings.of("regression_margin", group.method) or math.inf
+    interval = _paired_interval(
+        by_item, by_draw, [len(group.draws[s]) for s in columns(group)], settings.confidence
+    ).widened(extra)
+    margin = settings.need("regression_margin", group.method)
     detectable = None
     n_draws = matrix.shape[1]
     if stored["draw_error"] is not None:
@@ -94,13 +102,13 @@ def regression_loss(
     return judgement({**base, "details": details}, interval, margin, detectable, need)
 
 
-def _paired_interval(by_item: np.ndarray, by_draw: np.ndarray, draws: list[list[Any]], confidence: float) -> Interval:
-    """Interval of a mean difference whose items and draws both vary; draws are compared within their source.
+def _paired_interval(by_item: np.ndarray, by_draw: np.ndarray, draws: list[int], confidence: float) -> Interval:
+    """Interval of a mean difference whose items and draws both vary; ``draws`` counts those of each source.
 
     The residual is not subtracted (the baseline stores margins of the table, not the table), which widens it a little.
     """
     items = float(np.var(by_item, ddof=1)) / by_item.size
-    groups = [by_draw[[k for k, d in enumerate(draws) if d[0] == name]] for name in dict.fromkeys(d[0] for d in draws)]
+    groups = np.split(by_draw, np.cumsum(draws)[:-1])
     df = sum(g.size - 1 for g in groups)
     draw = sum(float(((g - g.mean()) ** 2).sum()) for g in groups) / df / by_draw.size if df else 0.0
     total = items + draw
@@ -114,7 +122,12 @@ def regression_accuracy(
 ) -> Verdict:
     """Right answers lost since the baseline on the pooled informative tasks: exact, one-sided, paired by item."""
     subject = f"{group.label} {outcome.name}"
-    base = {"gate": "regression", "subject": subject, "unit": outcome.unit, "records": tuple(group.records)}
+    base: dict[str, Any] = {
+        "gate": "regression",
+        "subject": subject,
+        "unit": outcome.unit,
+        "records": tuple(group.records),
+    }
     stored = entry.get("accuracy")
     why = None
     if not stored:
@@ -128,12 +141,12 @@ def regression_accuracy(
         why = "the model was retrained here: its answers cannot be paired with the baseline's"
     if why or stored is None:
         return Verdict(**base, outcome="inconclusive", reason=str(why))
-    after = np.concatenate([group.correct(s, group.informative) for s in group.sources], axis=1)
+    after = np.concatenate([group.correct(s, group.informative) for s in columns(group)], axis=1)
     before = unpack(stored["correct"])
     test = statistics.sign_flip(before, after)
     drop = (before - after).mean(axis=1)
     interval = Interval.of_t(drop.mean(), drop.std(ddof=1) / math.sqrt(drop.size), drop.size - 1, settings.confidence)
-    margin = settings.of("regression_margin_accuracy", group.method) or math.inf
+    margin = settings.need("regression_margin_accuracy", group.method)
     n = drop.size
     detectable = statistics.detectable_flips(stored["disagreement"], n, settings.alpha / family, settings.power)
     need = f"it needs about {statistics.items_needed(detectable, margin, n)} items instead of {n}"

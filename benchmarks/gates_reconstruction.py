@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gates_baseline import ERROR_DIGITS, log_errors, retraining_sd, without_rounding
+from benchmarks.gates_baseline import ERROR_DIGITS, log_errors, numbers, retraining_sd, without_rounding
 from benchmarks.gates_change import judgement
 from benchmarks.gates_settings import Settings
 from fixtures.records import Verdict
@@ -25,7 +25,12 @@ def reconstruction(
     group: Group, settings: Settings, baseline: dict[str, Any], entry: dict[str, Any], family: int
 ) -> Verdict:
     """Log ratio of the relative error of the worst linear to the baseline's, draw by draw on the same draws."""
-    base = {"gate": "reconstruction", "subject": group.label, "unit": "log ratio", "records": tuple(group.records)}
+    base: dict[str, Any] = {
+        "gate": "reconstruction",
+        "subject": group.label,
+        "unit": "log ratio",
+        "records": tuple(group.records),
+    }
     names, errors = log_errors(group)
     stored = entry.get("reconstruction")
     why = None
@@ -39,7 +44,7 @@ def reconstruction(
         why = why or "the model was retrained here and the baseline does not say how much retraining alone changes"
     if why or stored is None or spread is None:
         return Verdict(**base, outcome="inconclusive", reason=str(why))
-    difference = without_rounding(errors - np.asarray(stored["log_error"]), ERROR_DIGITS)
+    difference = without_rounding(errors - np.stack([numbers(row) for row in stored["log_error"]]), ERROR_DIGITS)
     count = len(names)
     means = difference.mean(axis=1)
     worst = int(means.argmax())
@@ -47,7 +52,7 @@ def reconstruction(
     extra = math.sqrt(2) * spread
     confidence = 1 - (1 - settings.confidence) / count
     interval = Interval.of_t(float(means[worst]), math.hypot(error, extra), df, confidence)
-    margin = math.log1p(settings.of("reconstruction_margin", group.method) or math.inf)
+    margin = math.log1p(settings.need("reconstruction_margin", group.method))
     detectable = None
     if stored["draw_sd"] is not None:
         noise = math.hypot(math.sqrt(2 / difference.shape[1]) * stored["draw_sd"], extra)

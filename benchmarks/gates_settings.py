@@ -44,6 +44,13 @@ class Settings:
             return value.get(method, value.get("default"))
         return value
 
+    def need(self, name: str, method: str) -> float:
+        """As :meth:`of`; raises ``ValueError`` if the table has neither the method nor a default."""
+        value = self.of(name, method)
+        if value is None:
+            raise ValueError(f"[gates] {name} has no entry for {method} and no default")
+        return value
+
     @classmethod
     def read(cls, table: Mapping[str, Any] | None) -> Settings:
         """Raises :class:`GateError` for an unknown key, or a value that is not a probability or a positive number."""

@@ -139,11 +139,15 @@ def update_baseline(
         raise gates.GateError("the run had failures, so the baseline stays as it is; see the failures above")
     previous = load_baseline(manifest["profile"])
     baseline = gates.make_baseline(manifest, records, verdicts, previous)
-    path = baseline_path(manifest["profile"])
-    difference = gates.baseline_difference(previous, baseline)
+    return write_baseline(manifest["profile"], baseline), gates.baseline_difference(previous, baseline)
+
+
+def write_baseline(profile: str, baseline: dict[str, Any]) -> Path:
+    """Writes a profile's baseline atomically."""
+    path = baseline_path(profile)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
         json.dump(baseline, file, indent=1, sort_keys=True)
         file.write("\n")
     os.replace(file.name, path)
-    return path, difference
+    return path

@@ -21,6 +21,7 @@ class Answer:
     sure: str
     source: str
     words: str
+    gap: str
     draws: str
 
 
@@ -44,25 +45,24 @@ def unit(table: Table) -> str:
 
 def _answer(table: Table, row: Row) -> Answer:
     group, verdict = row.group, row.source
-    common = (table.model, group.label.removeprefix(f"{table.model} "), table.outcome)
+    common = (table.model, group.method_name, table.outcome)
     draws = _draws(table, row)
     if row.best is None or verdict is None:
         why = verdict.reason if verdict else (row.problem or "the sources were not compared")
-        return Answer(*common, "open", "", f"cannot say yet: {why}", draws)
+        return Answer(*common, "open", "", why, "", draws)
     worst = verdict.details["order"][-1]
-    gap = f"{number(verdict.estimate or 0, table)} {unit(table)} less damage than {worst}"
-    share = _share(row, verdict)
-    interval = f"95 % interval {number(verdict.low or 0, table)} to {number(verdict.high or 0, table)}"
+    gap = f"{worst} costs {number(verdict.estimate or 0, table)} more"
+    gap += f" ({number(verdict.low or 0, table)} to {number(verdict.high or 0, table)}){_share(row, verdict)}"
     if row.decided:
-        words = f"better than every other source beyond the draws; {gap}{share} ({interval})"
-        return Answer(*common, "yes", row.best, words, draws)
+        return Answer(*common, "yes", row.best, "better than every other source beyond the draws", gap, draws)
     others = [s for s in verdict.details["order"] if s != row.best and s not in row.tied]
     tied = _listed(row.tied)
     if others:
-        words = f"not told apart from {tied}, but better than {_listed(others)}; {gap}{share} ({interval})"
-        return Answer(*common, "partly", row.best, words, draws)
-    words = f"lowest, but no source is told apart from it; it takes {number(verdict.detectable or 0, table)} to see one"
-    return Answer(*common, "no", row.best, words, draws)
+        words = f"not told apart from {tied}, but better than {_listed(others)}"
+        return Answer(*common, "partly", row.best, words, gap, draws)
+    seen = number(verdict.detectable or 0, table)
+    words = f"{row.best} is lowest, but no source is told apart from it; a difference of {seen} would be seen"
+    return Answer(*common, "no", row.best, words, gap, draws)
 
 
 def _share(row: Row, verdict: Verdict) -> str:
@@ -70,17 +70,17 @@ def _share(row: Row, verdict: Verdict) -> str:
     worst = row.cells.get(verdict.details["order"][-1])
     if worst is None or worst.mean <= 0 or verdict.estimate is None:
         return ""
-    return f", {verdict.estimate / worst.mean:.0%} of it"
+    return f", {verdict.estimate / worst.mean:.0%} of its damage"
 
 
 def _draws(table: Table, row: Row) -> str:
     sd = row.draw_sd
     if sd is None:
-        return "one draw a source: their spread is unknown"
-    text = f"another draw of the same source: ± {number(sd, table)}"
+        return "unknown: one draw a source"
+    text = f"± {number(sd, table)}"
     if row.variance is not None and row.variance.estimate is not None and row.variance.high is not None:
         low, high = number(row.variance.low or 0, table), number(row.variance.high, table)
-        text += f" (caused by the text: {number(row.variance.estimate, table)}, interval {low} to {high})"
+        text += f", by its text {number(row.variance.estimate, table)} ({low} to {high})"
     return text
 
 
@@ -118,31 +118,32 @@ def _headline(table: Table, rows: Sequence[Row]) -> Headline:
     within = sum(best == row.best or best in row.tied for row in rows)
     sure = sum(row.decided and row.best == best for row in rows)
     measure = "" if table.outcome == "loss" else " by accuracy on tasks"
-    if sure == 0 and count <= len(rows) / 2:
-        lead = f"{table.model}: no source is clearly best{measure}."
+    everywhere = [s for s in table.sources if all(s == row.best or s in row.tied for row in rows)]
+    open_ = all(len(row.tied) + 1 == len([s for s in row.cells if s not in CONTROLS]) for row in rows)
+    methods = f"{len(rows)} calibrated methods" if len(rows) > 1 else "the one calibrated method"
+    if open_:
+        lead = f"{table.model}: no source is told apart from another{measure}."
+        text = f"{best} is lowest for {count} of {methods}, within what the draws do."
+    elif sure == len(rows) and count == len(rows):
+        lead = f"{table.model}: calibrate on {best}{measure}."
+        text = f"It is better than every other source beyond the draws for {'all ' * (len(rows) > 1)}{methods}."
+    elif sure == 0 and len(everywhere) > 1:
+        lead = f"{table.model}: calibrate on {_listed(everywhere, 'or')}{measure}."
+        text = f"These are not told apart from the best for {'any of the ' * (len(rows) > 1)}{methods}."
     else:
         lead = f"{table.model}: calibrate on {best}{measure}."
-    methods = f"{len(rows)} calibrated methods" if len(rows) > 1 else "the one calibrated method"
-    if len(rows) == 1:
-        text = f"For {methods}, {best} is " + (
-            "surely best." if sure else "lowest, but not told apart from every other."
-        )
-    elif sure == within == len(rows):
-        text = f"It is better than every other source beyond the draws for all {methods}."
-    else:
         text = f"It is best or not told apart from the best for {within} of {methods}, surely best for {sure}."
-        if lead.endswith("clearly best" + measure + "."):
-            text = text.replace("It", best.capitalize(), 1)
-    return Headline(lead, text + _prices(table, rows))
+    return Headline(lead, text + _prices(table, rows, open_))
 
 
-def _prices(table: Table, rows: Sequence[Row]) -> str:
+def _prices(table: Table, rows: Sequence[Row], open_: bool) -> str:
     gaps = [row.source.estimate for row in rows if row.source and row.source.estimate is not None]
     spreads = [row.draw_sd for row in rows if row.draw_sd is not None]
     if not gaps or not spreads:
         return ""
     gap, spread = _span(gaps, table), _span(spreads, table)
-    return f" The wrong source costs {gap} {unit(table)}; another draw of the same source moves it by {spread} (SD)."
+    price = "The sources lie {} {} apart" if open_ else "The wrong source costs {} {}"
+    return f" {price.format(gap, unit(table))}; another draw of the same source moves the result by {spread} (SD)."
 
 
 def _span(values: Sequence[float], table: Table) -> str:
@@ -171,6 +172,6 @@ def controls_note(tables: Sequence[Table]) -> list[str]:
     return notes
 
 
-def _listed(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str], word: str = "and") -> str:
     names = list(names)
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"

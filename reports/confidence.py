@@ -45,7 +45,7 @@ def confidence_tables(groups: Sequence[Group]) -> list[ConfidenceTable]:
     models: dict[str, list[Group]] = {}
     for group in groups:
         if group.tasks:
-            models.setdefault(group.model, []).append(group)
+            models.setdefault(group.name, []).append(group)
     return [_table(model, members) for model, members in models.items()]
 
 
@@ -58,7 +58,7 @@ def _table(model: str, groups: Sequence[Group]) -> ConfidenceTable:
         for group in groups:
             records = [r for r in group.records.values() if task in r.tasks]
             if records:
-                rows.append(_row(group.label.removeprefix(f"{model} "), task, records, dense))
+                rows.append(_row(group.method_name, task, records, dense))
     names = list(ConfidenceRow.__dataclass_fields__)
     data = to_csv(names, ([getattr(row, name) for name in names] for row in rows))
     informative = set(groups[0].informative)
@@ -100,8 +100,8 @@ def reliability_drawing(groups: Sequence[Group]) -> Drawing | None:
     dense = groups[0].dense
     if not tasks or dense is None:
         return None
-    lines = [("dense", [dense])] + [(g.label.removeprefix(f"{g.model} "), list(g.records.values())) for g in groups]
-    model, data = groups[0].model, []
+    lines = [("dense", [dense])] + [(g.method_name, list(g.records.values())) for g in groups]
+    model, data = groups[0].name, []
     with canvas(4.6, 3.9) as (figure, axes):
         ax = axes[0, 0]
         ax.plot([0, 1], [0, 1], color=PLACES["soft"], linewidth=0.9, linestyle=(0, (4, 3)))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fixtures.records import Record, Verdict
+from fixtures.records import Record, Verdict, label
 from reports import figures, heat
 from reports.answer import Answer, Headline, answers, controls_note, headlines
 from reports.confidence import ConfidenceTable, confidence_tables, reliability_drawing
@@ -20,7 +20,7 @@ from reports.notes import notes
 from reports.tables import Table, make_tables
 from reports.terminal import ORDER
 
-DRAWN_MODELS = 12  # figures of more models would make the page heavy; their numbers are in the tables and the CSV
+DRAWN_MODELS = 8  # figures of more models would make the page heavy; their numbers are in the tables and the CSV
 
 
 @dataclass
@@ -112,7 +112,7 @@ def _section(table: Table, drawn: bool) -> Section:
 def _by_model(groups: Sequence[Group]) -> list[list[Group]]:
     models: dict[str, list[Group]] = {}
     for group in groups:
-        models.setdefault(group.model, []).append(group)
+        models.setdefault(group.name, []).append(group)
     return list(models.values())
 
 
@@ -158,7 +158,7 @@ def _provenance(records: Sequence[Record], manifest: dict[str, Any]) -> list[tup
     for record in records:
         for name, value in record.environment.items():
             add(name, value)
-        add(f"model {record.case['model']}", record.keys.get("model_hash", "")[:16])
+        add(f"model {label(record.case['model'])}", record.keys.get("model_hash", "")[:16])
         add(f"code of {record.case['method']}", record.keys.get("method_code", "")[:16])
         add("scores", record.keys.get("evaluation_key", "")[:16])
     created = sorted(r.created for r in records if r.created)

@@ -37,7 +37,7 @@ def to_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def name_of(table: Table, row: Row) -> str:
-    return row.group.label.removeprefix(f"{table.model} ")
+    return row.group.method_name
 
 
 def by_source(table: Table) -> Drawing:

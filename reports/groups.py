@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fixtures.records import Case, DrawSpec, Record
+from fixtures.records import Case, DrawSpec, Record, label
 
 CONTROLS = ("random-tokens",)  # sources that nobody would ship: shown, never recommended, not pooled
 
@@ -37,6 +37,16 @@ class Group:
     dense_id: str | None = None
     problems: list[str] = field(default_factory=list)
 
+    @property
+    def name(self) -> str:
+        """The model without its path or owner."""
+        return label(self.model)
+
+    @property
+    def method_name(self) -> str:
+        """``label`` without the model: the method and whatever is not the default."""
+        return self.label.removeprefix(f"{self.name} ")
+
     @cached_property
     def missing(self) -> list[str]:
         """Ids of planned cases that have no record, the dense one included."""
@@ -49,7 +59,8 @@ class Group:
         found: dict[str, list[tuple[int, Record]]] = {}
         for case in self.cases:
             if case["draw"] and case["id"] in self.records:
-                found.setdefault(case["draw"]["source"], []).append((case["draw"]["seed"], self.records[case["id"]]))
+                source = label(case["draw"]["source"])
+                found.setdefault(source, []).append((case["draw"]["seed"], self.records[case["id"]]))
         return {source: [r for _, r in sorted(rows, key=lambda row: row[0])] for source, rows in found.items()}
 
     @property
@@ -155,7 +166,7 @@ def _label(case: dict[str, Any]) -> str:
     for name in ("dtype", "device", "propagation"):
         if getattr(parsed, name) != Case.__dataclass_fields__[name].default:
             extras.append(getattr(parsed, name))
-    return " ".join([parsed.model, parsed.method, *extras])
+    return " ".join([label(parsed.model), parsed.method, *extras])
 
 
 def make_groups(manifest: dict[str, Any], records: Iterable[Record]) -> list[Group]:

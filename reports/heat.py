@@ -33,7 +33,8 @@ def source_by_method(table: Table) -> HeatMap | None:
     """Each source against the mean of the text sources of its method; None with one source."""
     sources, rows, data = table.sources, [], []
     methods = [row for row in table.rows if is_calibrated(row.group.method) and len(row.cells) > 1]
-    if not methods or len(sources) < 2:
+    # With one draw a source the colours would show nothing but the draws.
+    if len(sources) < 2 or not any(row.draw_sd is not None for row in methods):
         return None
     centred = {}
     for row in methods:
@@ -57,7 +58,7 @@ def source_by_method(table: Table) -> HeatMap | None:
 
 def source_by_domain(table: Table) -> HeatMap | None:
     """Calibrated on (down) against scored on (across), mean over calibrated methods, each column centred."""
-    if table.outcome != "loss":
+    if table.outcome != "loss" or not any(row.draw_sd is not None for row in table.rows):
         return None
     found: dict[str, dict[str, list[float]]] = {}
     domains: list[str] = []

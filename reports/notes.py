@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fixtures.records import Record
+from fixtures.records import Record, label
 from reports.groups import Group
 
 
@@ -19,8 +19,8 @@ def notes(manifest: dict[str, Any], records: Sequence[Record], groups: Sequence[
         lines.append(f"{len(foreign)} records belong to no case of this run and were left out: {foreign[0]} ...")
     if manifest.get("set_aside"):
         lines.append(f"{len(manifest['set_aside'])} unreadable records were set aside: {manifest['set_aside'][0]}")
-    for label, counts in _repairs(records).items():
-        lines += [f"{label}: {text}" for text in counts]
+    for name, counts in _repairs(records).items():
+        lines += [f"{name}: {text}" for text in counts]
     return lines
 
 
@@ -41,9 +41,9 @@ def _repairs(records: Sequence[Record]) -> dict[str, list[str]]:
     totals: dict[str, Counter[str]] = {}
     runs: Counter[str] = Counter()
     for record in records:
-        label = f"{record.case['model']} {record.case['method']}"
-        total = totals.setdefault(label, Counter())
-        runs[label] += 1
+        name = f"{label(record.case['model'])} {record.case['method']}"
+        total = totals.setdefault(name, Counter())
+        runs[name] += 1
         for linear in record.compression.get("linears", []):
             total["fallbacks"] += int(linear.get("fallbacks") or 0)
             total["dead"] += int(linear.get("dead_columns") or 0)
@@ -58,6 +58,6 @@ def _repairs(records: Sequence[Record]) -> dict[str, list[str]]:
         "truncated items": "task items were cut to the model's context",
     }
     return {
-        label: [f"{total[key]} {text}, over {runs[label]} records" for key, text in words.items() if total[key]]
-        for label, total in totals.items()
+        name: [f"{total[key]} {text}, over {runs[name]} records" for key, text in words.items() if total[key]]
+        for name, total in totals.items()
     }

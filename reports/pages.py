@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fixtures.records import Record, Verdict
+from reports.answer import Answer
 from reports.context import Context, gather
 from reports.figures import to_csv
 from reports.groups import chosen
@@ -82,7 +83,7 @@ def _csv_link(text: str) -> str:
 
 def _number(value: float | None, digits: int = 3) -> str:
     if value is None:
-        return "\u2013"
+        return ""
     return f"{value:.{digits}g}".replace("-", "\u2212")
 
 
@@ -168,9 +169,7 @@ def markdown(context: Context) -> str:
     for section in context.sections:
         parts.append(f"## {section.table.model}: {section.table.title}\n\n{_markdown_table(section.table)}")
         if section.answers:
-            parts.append(
-                "\n".join(f"- **{a.method}**: {a.source or 'open'}; {a.words}. {a.draws}." for a in section.answers)
-            )
+            parts.append("\n".join(_markdown_answer(answer) for answer in section.answers))
     counts = ", ".join(f"{context.counts[o]} {o}" for o in ORDER if context.counts[o]) or "none was judged"
     parts.append(f"## Gates: {counts}")
     shown = [v for o in ORDER for v in context.verdicts if v.outcome == o]
@@ -183,11 +182,16 @@ def markdown(context: Context) -> str:
     return text
 
 
+def _markdown_answer(answer: Answer) -> str:
+    gap = f"; {answer.gap}" if answer.gap else ""
+    return f"- **{answer.method}**: {answer.source or 'open'}; {answer.words}{gap}. Another draw: {answer.draws}."
+
+
 def _markdown_table(table: Table) -> str:
     lines = ["| method | " + " | ".join(table.sources) + " |", "|---" * (len(table.sources) + 1) + "|"]
     for row in table.rows:
         cells = [cell_text(table, row.cells[s], mark(row, s)).strip() if s in row.cells else "" for s in table.sources]
-        name = row.group.label.removeprefix(f"{table.model} ")
+        name = row.group.method_name
         lines.append(f"| {name} | " + " | ".join(_escaped(c) for c in cells) + " |")
     dense = "" if table.dense is None else f" Dense: {table.dense * table.scale:.{table.digits}f}."
     return "\n".join(lines) + f"\n\nMean ± SD over draws; \\* best source, = not told apart from it.{dense}"

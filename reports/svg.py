@@ -105,7 +105,8 @@ def to_svg(figure: Any, title: str) -> str:
     text = re.sub(r'<svg([^>]*?) width="[^"]*"', r"<svg\1", text, count=1)
     text = re.sub(r'<svg([^>]*?) height="[^"]*"', r"<svg\1", text, count=1)
     label = title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
-    size = f'style="width:100%;max-width:{width * 96 / 72:.0f}px;aspect-ratio:{width:g}/{height:g}"'
+    pixels = f"{width * 96 / 72:.0f}px"
+    size = f'style="width:100%;max-width:{pixels};--w:{pixels};aspect-ratio:{width:g}/{height:g}"'
     return text.replace("<svg", f'<svg role="img" aria-label="{label}" {size}', 1)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fixtures.records import Record, Verdict
+from fixtures.records import Record, Verdict, label
 from reports import statistics
 from reports.groups import OUTCOMES, Group, Outcome, make_groups, planned_outcomes
 
@@ -74,7 +74,7 @@ class Table:
     @property
     def sources(self) -> list[str]:
         """Every source that some row has, in the order of the manifest."""
-        return list(dict.fromkeys(case["draw"]["source"] for row in self.rows for case in row.group.cases))
+        return list(dict.fromkeys(label(case["draw"]["source"]) for row in self.rows for case in row.group.cases))
 
     @property
     def title(self) -> str:
@@ -112,9 +112,9 @@ def make_tables(
     for group in groups:
         for name in planned_outcomes(group):
             row = _row(group, name, by_subject)
-            key = (group.model, name)
+            key = (group.name, name)
             unit = "nats a token" if name == "loss" else "share"
-            table = tables.setdefault(key, Table(group.model, name, unit, None, []))
+            table = tables.setdefault(key, Table(group.name, name, unit, None, []))
             table.rows.append(row)
             if table.dense is None and group.dense is not None and row.outcome is not None:
                 table.dense = _dense_level(group, name)

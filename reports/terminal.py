@@ -61,7 +61,7 @@ def _table(table: Table, width: int) -> list[str]:
 
 
 def _name(table: Table, row: Row) -> str:
-    return row.group.label.removeprefix(f"{table.model} ")
+    return row.group.method_name
 
 
 def mark(row: Row, source: str) -> str:

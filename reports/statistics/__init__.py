@@ -8,7 +8,7 @@ from reports.statistics.detectable import detectable_difference, detectable_flip
 from reports.statistics.holm import holm
 from reports.statistics.interval import Interval
 from reports.statistics.item_floor import disagreement, item_floor
-from reports.statistics.mcnemar import McNemar, mcnemar, sign_flip
+from reports.statistics.mcnemar import McNemar, exact_sign_flip, mcnemar, sign_flip
 from reports.statistics.noninferiority import noninferiority
 from reports.statistics.paired import paired_difference
 from reports.statistics.source_range import SourceRange, source_range
@@ -28,6 +28,7 @@ __all__ = [
     "detectable_difference",
     "detectable_flips",
     "disagreement",
+    "exact_sign_flip",
     "expected_calibration_error",
     "holm",
     "item_floor",

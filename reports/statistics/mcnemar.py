@@ -45,12 +45,17 @@ def sign_flip(before: ArrayLike, after: ArrayLike) -> McNemar:
     if before.shape != after.shape or before.ndim != 2:
         raise ValueError(f"paired answers [n_items, n_draws] are needed; the shapes are {before.shape}, {after.shape}")
     drop = (before - after).sum(axis=1)
+    worse, better = int((before > after).sum()), int((before < after).sum())
+    return McNemar(worse, better, before.shape[0], exact_sign_flip(drop))
+
+
+def exact_sign_flip(drop: ArrayLike) -> float:
+    """One-sided p value of integer differences ``[n_items]`` whose signs are fair coins under the hypothesis."""
+    drop = np.asarray(drop, int)
     sizes = np.abs(drop[drop != 0])
     total = int(sizes.sum())
     distribution = np.zeros(2 * total + 1)
     distribution[total] = 1.0
     for size in sizes:
         distribution = 0.5 * (np.roll(distribution, size) + np.roll(distribution, -size))
-    p = float(distribution[total + int(drop.sum()) :].sum())
-    worse, better = int((before > after).sum()), int((before < after).sum())
-    return McNemar(worse, better, before.shape[0], min(1.0, p))
+    return min(1.0, float(distribution[total + int(drop.sum()) :].sum()))

@@ -222,6 +222,12 @@ class TestRegression:
         verdict = find(judged(world, baseline), "regression", "known-corpus-1m sparsegpt-0.5")
         assert verdict.outcome == "inconclusive"
 
+    def test_the_order_of_sources_in_a_profile_does_not_matter(self, baseline):
+        world = dataclasses.replace(WORLD, sources=WORLD.sources[::-1])
+        for gate in ("regression", "reconstruction"):
+            verdict = find(judged(world, baseline), gate)
+            assert (verdict.outcome, verdict.estimate, verdict.high) == ("pass", 0.0, 0.0)
+
     def test_other_draws_cannot_be_paired(self, baseline):
         verdict = find(judged(dataclasses.replace(WORLD, seeds=3), baseline), "regression")
         assert verdict.outcome == "inconclusive"
@@ -365,6 +371,11 @@ class TestSettings:
     def test_bad_settings_are_named(self, table, words):
         with pytest.raises(gates.GateError, match=words):
             gates.Settings.read(table)
+
+    def test_a_margin_that_is_missing_for_a_method_is_said(self, baseline):
+        verdict = find(judged(baseline=baseline, settings={"regression_margin": {"gptq-w3g64": 0.02}}), "regression")
+        assert verdict.outcome == "inconclusive"
+        assert "no default" in verdict.reason
 
     def test_gates_can_be_chosen(self):
         assert {v.gate for v in judged(settings={"gates": ["null"]})} == {"null"}

@@ -116,6 +116,7 @@ class TestMcNemar:
         two_sided = oracle([[11, 9], [2, 13]], exact=True).pvalue
         assert 2 * found.p == pytest.approx(two_sided)
 
+    @settings(deadline=None)
     @given(answers, st.randoms(use_true_random=False))
     def test_one_draw_of_the_sign_flip_test_is_mcnemar(self, before, random):
         after = [random.randint(0, 1) for _ in before]
@@ -149,6 +150,7 @@ class TestMcNemar:
 
 
 class TestSmall:
+    @settings(deadline=None)
     @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
     def test_holm_agrees_with_statsmodels(self, p):
         oracle = pytest.importorskip("statsmodels.stats.multitest").multipletests
@@ -212,6 +214,7 @@ class TestSuperiority:
     def test_ties_count_half(self):
         assert statistics.superiority([1, 2, 3], [2]).estimate == pytest.approx(0.5)
 
+    @settings(deadline=None)
     @given(st.lists(st.integers(0, 5), min_size=1, max_size=9), st.lists(st.integers(0, 5), min_size=1, max_size=9))
     def test_it_is_the_mirror_of_itself_and_stays_in_bounds(self, a, b):
         one, other = statistics.superiority(a, b), statistics.superiority(b, a)
@@ -262,6 +265,7 @@ class TestCalibrationError:
     def test_perfect_confidence_has_no_error(self, rule):
         assert statistics.expected_calibration_error([1.0, 1.0, 0.0], [1, 1, 0], rule=rule) == 0
 
+    @settings(deadline=None)
     @given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 1)), min_size=1, max_size=60), st.integers(1, 20))
     def test_every_item_is_in_one_bin(self, items, bins):
         confidence, correct = zip(*items, strict=True)

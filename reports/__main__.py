@@ -1,0 +1,38 @@
+"""``python -m reports render STORE`` and ``python -m reports merge A B -o C``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from fixtures.files import StoreError
+from reports.merging import MergeError, merge, render
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status: 0, or 2 with a message if a store cannot be read, joined or written."""
+    parser = argparse.ArgumentParser(prog="python -m reports", description="Reports of stored runs.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("render", help="write the report of a store again")
+    one.add_argument("store")
+    one.add_argument("-o", "--out", help="folder of the report (default: the store)")
+    several = commands.add_parser("merge", help="join stores of several machines into a new one, and render it")
+    several.add_argument("stores", nargs="+")
+    several.add_argument("-o", "--out", required=True, help="folder of the joined store")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "merge":
+            store, count = merge(options.stores, options.out)
+            print(f"{count} records in {store.root}; judge them: pytest benchmarks --judge-only --store {store.root}")
+            print(f"report (not judged yet): {render(store.root)}")
+        else:
+            print(f"report: {render(options.store, options.out)}")
+    except (MergeError, StoreError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

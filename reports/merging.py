@@ -1,0 +1,94 @@
+"""Stores as a whole: render one, join several. Needs neither torch nor the machine that made the records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fixtures.records import Record, Verdict
+from fixtures.store import Store
+
+MUST_AGREE = ("model_hash", "method_code", "evaluation_key")  # of records that stand for the same case
+
+
+class MergeError(ValueError):
+    """Stores that cannot be read or joined; the message names the store and the case."""
+
+
+def open_store(folder: str | Path) -> Store:
+    """Raises :class:`MergeError` if the folder holds no records."""
+    store = Store(folder)
+    if not (store.root / "records").is_dir():
+        raise MergeError(f"{folder} is no store: it has no folder 'records' (a run's --store, by default reports/out)")
+    return store
+
+
+def read(store: Store) -> tuple[dict[str, Any], list[Record], list[Verdict]]:
+    """Manifest, the latest record of each case, and the verdicts; without a manifest the records' own cases."""
+    latest: dict[str, Record] = {}
+    for record in store.records():
+        held = latest.get(record.id)
+        if held is None or record.created >= held.created:
+            latest[record.id] = record
+    manifest = store.load_json("manifest") or {
+        "profile": store.root.name,
+        "cases": [record.case for record in latest.values()],
+        "gates": {},
+    }
+    manifest["set_aside"] = [*manifest.get("set_aside", []), *(f"{name}: {why}" for name, why in store.set_aside)]
+    verdicts = [Verdict.from_dict(value) for value in store.load_json("verdicts") or []]
+    return manifest, list(latest.values()), verdicts
+
+
+def render(folder: str | Path, out: str | Path | None = None) -> Path:
+    """Write the report of a store again, by default into it; the path of the HTML."""
+    from reports import write
+
+    store = open_store(folder)
+    manifest, records, verdicts = read(store)
+    if not records:
+        raise MergeError(f"{folder} holds no readable record")
+    return write(manifest, records, verdicts, out or store.root)
+
+
+def merge(folders: Sequence[str | Path], out: str | Path) -> tuple[Store, int]:
+    """Join stores into ``out``; the number of records written.
+
+    Raises :class:`MergeError` if two stores hold the same case made by other code, from another model or scored
+    otherwise: those are different experiments.
+    """
+    stores = [open_store(folder) for folder in folders]
+    contents = [read(store) for store in stores]
+    _refuse_conflicts(stores, contents)
+    target = Store(out)
+    cases: dict[str, dict[str, Any]] = {}
+    written = 0
+    for store, (manifest, records, _) in zip(stores, contents, strict=True):
+        for case in manifest["cases"]:
+            cases.setdefault(case["id"], case)
+        for record in records:
+            target.save(record.keys["record"], record)
+            written += 1
+        for kind in ("cases", "scores"):
+            for path in sorted((store.root / kind).glob("*.json")):
+                name = f"{kind}/{path.stem}"
+                if target.load_json(name) is None:
+                    target.save_json(name, store.load_json(name))
+    first = contents[0][0]
+    set_aside = [entry for manifest, _, _ in contents for entry in manifest["set_aside"]]
+    target.save_json("manifest", {**first, "cases": list(cases.values()), "set_aside": set_aside, "missing": {}})
+    return target, written
+
+
+def _refuse_conflicts(stores: Sequence[Store], contents: Sequence[tuple[Any, list[Record], Any]]) -> None:
+    seen: dict[str, tuple[Store, Record]] = {}
+    for store, (_, records, _) in zip(stores, contents, strict=True):
+        for record in records:
+            other, held = seen.setdefault(record.id, (store, record))
+            differ = [key for key in MUST_AGREE if held.keys.get(key) != record.keys.get(key)]
+            if differ:
+                raise MergeError(
+                    f"{record.id} is in {other.root} and in {store.root} with another {' and '.join(differ)}: "
+                    "runs of different code, models or data are not joined"
+                )

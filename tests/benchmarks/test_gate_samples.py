@@ -1,0 +1,137 @@
+"""The gate on folders of lm-eval results: verdicts, exit status, and what cannot be paired."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pytest
+
+from benchmarks.gate import main
+from tests.simulate import digest
+
+
+def write(folder, correct, task="piqa", run=0, hashes=None, metric="acc"):
+    """One file as lm-eval 0.4.13 names and fills it; ``correct`` is 0/1 of shape [n_items]."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"samples_{task}_2026-01-01T00-00-{run:02d}.000000.jsonl"
+    with path.open("w") as file:
+        for k, right in enumerate(correct):
+            name = digest(task, k) if hashes is None else hashes[k]
+            row = {"doc_id": k, "doc": {}, "target": str(k % 2), "filtered_resps": [[-1.0, False], [-2.0, False]]}
+            row |= {"filter": "none", "metrics": [metric], "doc_hash": name, "prompt_hash": name, metric: float(right)}
+            file.write(json.dumps(row) + "\n")
+    return path
+
+
+@pytest.fixture
+def sides(tmp_path):
+    """A baseline of 2,000 items and a function that writes a candidate which flips and loses some of them."""
+    rng = np.random.default_rng(0)
+    right = rng.random(2000) < 0.75
+    write(tmp_path / "a", right)
+
+    def candidate(loss, runs=1, flips=0.02):
+        for run in range(runs):
+            flipped = np.where(rng.random(2000) < flips, ~right, right)
+            write(tmp_path / "b", flipped & (rng.random(2000) >= loss), run=run)
+
+    return tmp_path, candidate
+
+
+def gate(folder, *options):
+    return main([str(folder / "a"), str(folder / "b"), "-o", str(folder / "out"), *options])
+
+
+def verdicts(folder):
+    return json.loads((folder / "out" / "gate.json").read_text())
+
+
+def test_a_lossless_candidate_passes(sides):
+    folder, candidate = sides
+    candidate(loss=0.0)
+    start = time.process_time()
+    assert gate(folder) == 0
+    assert time.process_time() - start < 5
+    found = verdicts(folder)
+    assert [v["subject"] for v in found] == ["pooled", "piqa"]
+    assert found[0]["outcome"] == "pass"
+    assert "Pass" in (folder / "out" / "gate.html").read_text()
+
+
+# Three seeds are a sample of seeds, with few degrees of freedom: surer of more, and so less sure.
+@pytest.mark.parametrize(("runs", "p"), [(1, 1e-6), (3, 0.01)])
+def test_a_drop_fails(sides, runs, p):
+    folder, candidate = sides
+    candidate(loss=0.06, runs=runs)
+    if runs > 1:
+        for run in range(1, runs):
+            right = [json.loads(line)["acc"] for line in next((folder / "a").glob("*.jsonl")).open()]
+            write(folder / "a", right, run=run)
+    assert gate(folder) == 1
+    assert verdicts(folder)[0]["p"] < p
+    assert verdicts(folder)[0]["details"]["runs"] == [runs, runs]
+
+
+def test_too_few_items_are_undecided_and_never_a_pass(tmp_path, capsys):
+    rng = np.random.default_rng(1)
+    right = rng.random(100) < 0.8
+    write(tmp_path / "a", right)
+    write(tmp_path / "b", np.where(rng.random(100) < 0.1, ~right, right))
+    assert gate(tmp_path) == 0
+    assert gate(tmp_path, "--strict-gates") == 6
+    assert "refused regression[pooled]" in capsys.readouterr().out
+    assert "items instead of 100" in verdicts(tmp_path)[0]["reason"]
+
+
+def test_other_prompts_are_not_paired(sides):
+    folder, _ = sides
+    write(folder / "b", [1] * 2000, hashes=[digest("other prompt", k) for k in range(2000)])
+    assert gate(folder, "--strict-gates") == 6
+    assert "0 of 2000 items" in verdicts(folder)[0]["reason"]
+
+
+def test_other_tasks_are_not_paired(sides):
+    folder, candidate = sides
+    candidate(loss=0.0)
+    write(folder / "b", [1, 0] * 50, task="arc_easy")
+    assert gate(folder, "--strict-gates") == 6
+    assert "arc_easy" in verdicts(folder)[0]["reason"]
+
+
+def test_a_task_at_chance_is_shown_but_not_pooled(sides):
+    folder, candidate = sides
+    candidate(loss=0.0)
+    rng = np.random.default_rng(2)
+    for side in "ab":
+        write(folder / side, rng.random(300) < 0.5, task="winogrande")
+    assert gate(folder) == 0
+    found = verdicts(folder)
+    assert found[0]["details"]["left_out"] == ["winogrande"]
+    assert [v["subject"] for v in found] == ["pooled", "piqa", "winogrande"]
+
+
+def test_items_that_occur_twice_count_twice(tmp_path):
+    hashes = [digest("same")] * 2 + [digest(k) for k in range(98)]
+    for side in "ab":
+        write(tmp_path / side, [1] * 100, hashes=hashes)
+    assert gate(tmp_path) == 0
+    assert verdicts(tmp_path)[0]["details"]["items"] == 100
+
+
+@pytest.mark.parametrize(
+    ("prepare", "words"),
+    [
+        (lambda folder: None, "is no folder"),
+        (lambda folder: folder.mkdir(), "no samples_<task>_<date>.jsonl"),
+        (lambda folder: write(folder, [1, 0]).write_text("{"), "cannot be read"),
+        (lambda folder: write(folder, [1, 0]).write_text('{"acc": 1}'), "doc_hash"),
+        (lambda folder: write(folder, [0.5, 1.0], metric="f1"), "zeros and ones"),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path, capsys, prepare, words):
+    write(tmp_path / "a", [1, 0] * 20)
+    prepare(tmp_path / "b")
+    assert gate(tmp_path) == 2
+    assert words in capsys.readouterr().err

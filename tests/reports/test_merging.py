@@ -1,0 +1,69 @@
+"""Stores are rendered and joined by anyone who has them; different experiments are not joined."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fixtures.store import SetAsideWarning, Store
+from reports.__main__ import main
+from tests.simulate import World, simulate
+
+WORLD = World(methods=("wanda-0.5",), sources=("web", "code"), seeds=2, documents=4, linears=1)
+
+
+@pytest.fixture
+def halves(tmp_path):
+    """The records of one run in two stores, overlapping in one."""
+    manifest, records = simulate(WORLD)
+    for name, part in (("a", records[:3]), ("b", records[2:])):
+        store = Store(tmp_path / name)
+        for record in part:
+            store.save(record.keys["record"], record)
+        store.save_json("manifest", manifest)
+        store.save_json(f"cases/{name}", {"record": part[0].keys["record"]})
+    return tmp_path
+
+
+def test_merge_joins_records_and_pointers(halves, capsys):
+    assert main(["merge", str(halves / "a"), str(halves / "b"), "-o", str(halves / "c")]) == 0
+    store = Store(halves / "c")
+    assert {r.id for r in store.records()} == {r.id for r in simulate(WORLD)[1]}
+    assert store.load_json("cases/a")
+    assert store.load_json("cases/b")
+    assert json.loads((halves / "c" / "report.json").read_text())["records"] == 5
+    assert "--judge-only" in capsys.readouterr().out
+
+
+def test_the_same_case_by_other_code_is_refused(halves, capsys):
+    store = Store(halves / "b")
+    record = next(r for r in store.records() if r.id.endswith("web-s1"))
+    record.keys["method_code"] = "another"
+    store.save(record.keys["record"], record)
+    assert main(["merge", str(halves / "a"), str(halves / "b"), "-o", str(halves / "c")]) == 2
+    error = capsys.readouterr().err
+    assert "known-corpus-1m-wanda-0.5-web-s1" in error
+    assert "method_code" in error
+    assert not (halves / "c").exists()
+
+
+def test_render_without_a_manifest(halves):
+    (halves / "b" / "manifest.json").unlink()
+    assert main(["render", str(halves / "b"), "-o", str(halves / "out")]) == 0
+    assert (halves / "out" / "report.html").exists()
+
+
+def test_a_damaged_record_is_counted_in_the_report(halves):
+    path = sorted((halves / "b" / "records").glob("*.gz"))[0]
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.warns(SetAsideWarning):
+        assert main(["render", str(halves / "b")]) == 0
+    notes = json.loads((halves / "b" / "report.json").read_text())["notes"]
+    assert any("set aside" in note and path.name in note for note in notes)
+
+
+@pytest.mark.parametrize("name", ["missing", "."])
+def test_a_folder_that_is_no_store_is_named(halves, capsys, name):
+    assert main(["render", str(halves / name)]) == 2
+    assert "records" in capsys.readouterr().err
