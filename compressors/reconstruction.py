@@ -214,11 +214,11 @@ def _train(walk: Walk, window: list[int], stream: Stream, schedule: Schedule, ge
 
 
 def _kept(block: models.Block) -> dict[str, Tensor]:
-    """For the weight of each linear, by name in the block, 1 where it is not zero: pruned entries stay so."""
-    return {
-        name.removeprefix(block.name + ".") + ".weight": (linear.weight.detach() != 0)
-        for name, linear in block.linears.items()
-    }
+    """For each parameter that holds linears' weights, by name in the block, where it is not zero: pruned entries stay
+    so.
+    """
+    owners = {id(models.parameter_of(linear)) for linear in block.linears.values()}
+    return {name: p.detach() != 0 for name, p in block.module.named_parameters() if id(p) in owners}
 
 
 def _gradients(
