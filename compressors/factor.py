@@ -11,6 +11,7 @@ from compressors.report import CompressionError
 
 FIRST_RAISE = 0.01
 MOST_RAISES = 16
+LEAF = 1024  # columns; above, a triangular matrix is inverted by halves
 
 
 class Factor(NamedTuple):
@@ -47,14 +48,30 @@ def factorize(hessian: Tensor, damp: float, order: Tensor | None = None) -> Fact
     rest = torch.where(dead, torch.where(mean > 0, mean, 1.0), 0.0)
     share, raised = damp, 0
     while True:
-        damped = hessian + torch.diag(rest + share * mean)
-        lower, info = torch.linalg.cholesky_ex(damped.flip(0, 1))
+        damped = hessian.flip(0, 1)
+        damped.diagonal().add_((rest + share * mean).flip(0))
+        lower, info = torch.linalg.cholesky_ex(damped)
         if int(info) == 0 and bool(torch.isfinite(lower.diagonal()).all()):
             break
         raised += 1
         if raised > MOST_RAISES:
             raise CompressionError(f"the Hessian has no Cholesky factor, even with a damping of {share:g}")
         share = max(2 * share, FIRST_RAISE)
-    upper = lower.flip(0, 1)  # H = upper upper', so U is its inverse
-    unit = torch.linalg.solve_triangular(upper, torch.diag(upper.diagonal()), upper=True, left=False)
-    return Factor(unit, 1 / upper.diagonal(), dead, share, raised)
+    del damped
+    scale = lower.diagonal().clone()
+    # H = L L' reversed, so U is the reversed inverse of L. Scaling the columns of L scales the rows of U.
+    unit = _inverse(lower.div_(scale)).flip(0, 1)
+    return Factor(unit, 1 / scale.flip(0), dead, share, raised)
+
+
+def _inverse(lower: Tensor) -> Tensor:
+    """The inverse of a unit lower triangular matrix, by halves: nearly all of the work is matrix products."""
+    n = lower.shape[0]
+    if n <= LEAF:
+        return torch.linalg.solve_triangular(lower, torch.eye(n, dtype=lower.dtype, device=lower.device), upper=False)
+    half = n // 2
+    inverse = torch.zeros(n, n, dtype=lower.dtype, device=lower.device)
+    first, last = _inverse(lower[:half, :half]), _inverse(lower[half:, half:])
+    inverse[:half, :half], inverse[half:, half:] = first, last
+    inverse[half:, :half] = (last @ (lower[half:, :half] @ first)).neg_()
+    return inverse

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from compressors import grid as grids
+from compressors import kernels
 from compressors.columns import COLUMN_BLOCK, edges, solve_block
-from compressors.factor import factorize
+from compressors.factor import Factor, factorize
+from compressors.kernels.columns import Grids, Plan, fits, run
 from compressors.method import Method
 from compressors.solving import Solved
 from compressors.statistics import Statistics, full_precision
@@ -65,20 +67,40 @@ def quantize(
             group_of = group_of if order is None else group_of[order]
         else:
             lattice = _empty(columns // size, work, bits)
-        for start, end in edges(columns, column_block, size if groups == "fresh" else None):
-            if groups != "static":
-                first, last = -(-start // size), -(-end // size)  # the groups that begin in this block
-                fitted = fit_groups(work[first * size : last * size], size, bits, sym)
-                lattice.scale[first:last], lattice.zero[first:last] = fitted.scale, fitted.zero
-            here = group_of[start:end]
-            grid = grids.Grid(lattice.scale[here], lattice.zero[here], lattice.top)
-            unit = factor.unit[start:end]
-            work[start:end], errors = solve_block(work[start:end].clone(), unit[:, start:end], grid=grid)
-            work[end:].addmm_(unit[:, end:].T, errors, alpha=-1)
+        plan = Plan(bits, size, sym, groups)
+        if kernels.usable(work) and column_block == COLUMN_BLOCK and fits(columns, plan):
+            _round_fused(work, factor, lattice, group_of, plan)
+        else:
+            _round(work, factor, lattice, group_of, plan, column_block)
         if order is not None:
             back = order.argsort()
             work, group_of = work[back], group_of[back]
     return Quantized(work.T, lattice.scale.T, lattice.zero.T, group_of, factor.damping, factor.raised)
+
+
+def _round(work: Tensor, factor: Factor, lattice: grids.Grid, group_of: Tensor, plan: Plan, column_block: int) -> None:
+    """Round ``work`` [columns, out] in place; ``lattice`` [groups, out] is filled in, unless it is static."""
+    size, bits = plan.group_size, plan.bits or 0
+    for start, end in edges(work.shape[0], column_block, size if plan.groups == "fresh" else None):
+        if plan.groups != "static":
+            first, last = -(-start // size), -(-end // size)  # the groups that begin in this block
+            fitted = fit_groups(work[first * size : last * size], size, bits, plan.sym)
+            lattice.scale[first:last], lattice.zero[first:last] = fitted.scale, fitted.zero
+        here = group_of[start:end]
+        grid = grids.Grid(lattice.scale[here], lattice.zero[here], lattice.top)
+        unit = factor.unit[start:end]
+        work[start:end], errors = solve_block(work[start:end].clone(), unit[:, start:end], grid=grid)
+        work[end:].addmm_(unit[:, end:].T, errors, alpha=-1)
+
+
+def _round_fused(work: Tensor, factor: Factor, lattice: grids.Grid, group_of: Tensor, plan: Plan) -> None:
+    """The same on a GPU, by the kernels."""
+    rows = work.T.contiguous()
+    found = Grids(lattice.scale.T.contiguous(), lattice.zero.T.contiguous(), group_of.to(torch.int32))
+    run(rows, [rows.shape[0]], factor.unit, factor.diagonal, plan, found)
+    work.copy_(rows.T)
+    lattice.scale.copy_(found.scale.T)
+    lattice.zero.copy_(found.zero.T)
 
 
 def fit_groups(work: Tensor, size: int, bits: int, sym: bool) -> grids.Grid:

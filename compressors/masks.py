@@ -7,6 +7,11 @@ import math
 import torch
 from torch import Tensor
 
+from compressors import kernels
+
+WIDEST = 32768  # columns of a row that one program of the kernel holds
+WIDEST_GROUP = 16  # the kernel's loops over a group are unrolled
+
 
 def smallest(metric: Tensor, sparsity: float) -> Tensor:
     """True for exactly ``round(sparsity * n)`` smallest entries of each row of ``metric`` [rows, n]; of equal ones
@@ -18,8 +23,15 @@ def smallest(metric: Tensor, sparsity: float) -> Tensor:
     count = round(sparsity * metric.shape[1])
     if count == 0:
         return torch.zeros_like(metric, dtype=torch.bool)
+    if kernels.usable(metric) and metric.shape[1] <= WIDEST:
+        from compressors.kernels import select
+
+        return select.smallest(metric, count)
     # Selection is linear in n where a sort is not; entries equal to the last one pruned are then taken in order.
-    threshold = metric.kthvalue(count, dim=1, keepdim=True).values
+    if metric.is_cuda:  # there kthvalue takes one multiprocessor a row, topk all
+        threshold = metric.topk(count, dim=1, largest=False, sorted=False).values.amax(1, keepdim=True)
+    else:
+        threshold = metric.kthvalue(count, dim=1, keepdim=True).values
     mask = metric < threshold
     equal = metric == threshold
     missing = count - mask.sum(1, keepdim=True)
@@ -32,6 +44,10 @@ def pattern(metric: Tensor, keep: int, group: int) -> Tensor:
     """True for the ``group - keep`` smallest entries in each run of ``group`` along the last dimension of ``metric``
     [..., n]; of equal ones the first. ``group`` must divide n.
     """
+    if kernels.usable(metric) and group <= WIDEST_GROUP:
+        from compressors.kernels import select
+
+        return select.pattern(metric, keep, group)
     cells = metric.unflatten(-1, (-1, group))
     order = cells.argsort(dim=-1, stable=True)
     pruned = torch.zeros_like(cells, dtype=torch.bool)

@@ -14,11 +14,16 @@ from compressors.report import CompressionError
 from compressors.statistics import Accumulator
 
 
+class Enough(Exception):
+    """Raised in a block whose linears have all been observed: the rest of the pass is not needed."""
+
+
 class Observer:
     """Accumulates statistics of the inputs of linears by hooks.
 
     Linears whose input is the very same tensor (q/k/v, gate/up) are followers of the first of them: its Hessian is
-    summed once and serves all.
+    summed once and serves all. With ``stop_early``, set by who needs no outputs, a pass ends with ``Enough`` before the
+    last linear runs (a fifth of a LLaMA block's arithmetic), if the first pass called each linear once.
     """
 
     def __init__(self, columns: dict[str, int], wants: str, every: int, clock: Clock) -> None:
@@ -26,6 +31,10 @@ class Observer:
         self.leader: dict[str, str] = {}
         self.accumulators: dict[str, Accumulator] = {}
         self._inputs: dict[str, Tensor] = {}  # of the leaders, in the current forward pass
+        self.stop_early = False
+        self._passes = 0
+        self._called: list[str] = []  # in the current forward pass
+        self._once_each = False
 
     def groups(self) -> dict[str, list[str]]:
         """Linears by leader, in the order of the block; those never called lead themselves, without an accumulator."""
@@ -54,11 +63,18 @@ class Observer:
     def next_pass(self) -> None:
         """A new forward pass begins: inputs of the last one are forgotten."""
         self._inputs.clear()
+        if self._passes == 1:
+            self._once_each = sorted(self._called) == sorted(self.columns)
+        self._passes += 1
+        self._called.clear()
 
     def _hook(self, name: str) -> Any:
         def observe(module: nn.Module, inputs: tuple[Any, ...]) -> None:
             with self.clock.stage("statistics"):
                 self._observe(name, inputs[0])
+            self._called.append(name)
+            if self.stop_early and self._once_each and len(self._called) == len(self.columns):
+                raise Enough
 
         return observe
 

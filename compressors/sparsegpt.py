@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from compressors import grid as grids
-from compressors import masks
+from compressors import kernels, masks
 from compressors.columns import COLUMN_BLOCK, Pattern, edges, solve_block
 from compressors.factor import Factor, factorize
 from compressors.gptq import fit_groups
+from compressors.kernels.columns import Grids, Plan, fits, run
 from compressors.method import Method, Target
 from compressors.solving import Solved
 from compressors.statistics import Statistics, full_precision
@@ -91,15 +92,35 @@ def solve(weights: list[Tensor], seen: Statistics, method: Method) -> list[Solve
     with full_precision():
         factor = factorize(seen.hessian, float(settings["damp"]))
     pattern = None if target.keep is None or target.group is None else Pattern(target.keep, target.group)
-    solved = []
-    for weight in weights:
-        done = prune(
-            weight, factor, sparsity=target.sparsity or 0.0, pattern=pattern, bits=target.bits,
-            group_size=target.group_size or -1, sym=bool(settings["sym"]), groups=str(settings["groups"]),
-        )  # fmt: skip
-        stored = _overhead(target, weight.shape[1], bool(settings["sym"]))
-        solved.append(Solved(done.weight, stored, target.bits, True, factor.damping, factor.raised))
-    return solved
+    sym, groups, size = bool(settings["sym"]), str(settings["groups"]), target.group_size or -1
+    sparsity = None if pattern is not None else target.sparsity or 0.0
+    plan = Plan(target.bits, size, sym, groups, target.keep, target.group, sparsity)
+    if kernels.usable(weights[0]) and fits(weights[0].shape[1], plan):
+        done = _prune_fused(weights, factor, plan)
+    else:
+        done = [
+            prune(
+                weight, factor, sparsity=sparsity or 0.0, pattern=pattern, bits=target.bits, group_size=size,
+                sym=sym, groups=groups,
+            ).weight
+            for weight in weights
+        ]  # fmt: skip
+    stored = _overhead(target, weights[0].shape[1], sym)
+    return [Solved(new, stored, target.bits, True, factor.damping, factor.raised) for new in done]
+
+
+def _prune_fused(weights: list[Tensor], factor: Factor, plan: Plan) -> list[Tensor]:
+    """The weights of ``prune``, on a GPU by the kernels, as one stack: masks are joint over the rows of each."""
+    work = torch.cat(weights).masked_fill_(factor.dead, 0)
+    columns, grid = work.shape[1], None
+    with full_precision():
+        if plan.bits is not None and plan.groups == "static":
+            size = columns if plan.group_size == -1 else plan.group_size
+            lattice = fit_groups(work.T, size, plan.bits, plan.sym)
+            group_of = torch.arange(columns, device=work.device, dtype=torch.int32) // size
+            grid = Grids(lattice.scale.T.contiguous(), lattice.zero.T.contiguous(), group_of)
+        run(work, [len(weight) for weight in weights], factor.unit, factor.diagonal, plan, grid)
+    return list(work.split([len(weight) for weight in weights]))
 
 
 def _overhead(target: Target, columns: int, sym: bool) -> float:

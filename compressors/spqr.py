@@ -19,8 +19,10 @@ import torch
 from torch import Tensor
 
 from compressors import grid as grids
+from compressors import kernels
 from compressors.columns import COLUMN_BLOCK, edges
-from compressors.factor import factorize
+from compressors.factor import Factor, factorize
+from compressors.kernels import spqr as fused
 from compressors.method import Method
 from compressors.solving import Solved
 from compressors.statistics import Statistics, full_precision
@@ -65,22 +67,39 @@ def quantize(
         work = (weight.T if order is None else weight.T[order]).masked_fill(factor.dead[:, None], 0)
         limit = _outlier_scale(work, factor.diagonal, heights or [weight.shape[0]])  # [out]
         limit = torch.full_like(limit, torch.inf) if math.isinf(threshold) else limit * threshold
-        kept = torch.zeros_like(work, dtype=torch.bool)
-        lattice = grids.Grid(work, work, 2**bits - 1)
-        for start, end in edges(columns, COLUMN_BLOCK, size):
-            if start % size == 0:
-                group = slice(start, start + size)
-                lattice = _fit(work[group], factor.diagonal[group], limit, bits, statbits, statgroup, grid)
-            unit = factor.unit[start:end]
-            allowed = factor.diagonal[start:end, None] * limit.sqrt()  # [columns, out], the largest error rounded off
-            work[start:end], errors, kept[start:end] = _solve_block(
-                work[start:end].clone(), unit[:, start:end], lattice, allowed
-            )
-            work[end:].addmm_(unit[:, end:].T, errors, alpha=-1)
+        quantized = statbits < PLAIN_BITS
+        if kernels.usable(work) and fused.fits(size, statgroup, quantized):
+            rows = work.T.contiguous()
+            kept = fused.run(
+                rows, factor, limit, bits=bits, size=size, levels=2**statbits - 1 if quantized else 0,
+                statgroup=statgroup, integer=grid == "gptq",
+            ).T  # fmt: skip
+            work = rows.T
+        else:
+            kept = _round_columns(work, factor, limit, size, bits, statbits, statgroup, grid)
         if order is not None:
             back = order.argsort()
             work, kept = work[back], kept[back]
     return Quantized(work.T, kept.T, factor.damping, factor.raised)
+
+
+def _round_columns(
+    work: Tensor, factor: Factor, limit: Tensor, size: int, bits: int, statbits: int, statgroup: int, grid: str
+) -> Tensor:
+    """Round ``work`` [columns, out] in place; returns the outliers [columns, out]."""
+    kept = torch.zeros_like(work, dtype=torch.bool)
+    lattice = grids.Grid(work, work, 2**bits - 1)
+    for start, end in edges(work.shape[0], COLUMN_BLOCK, size):
+        if start % size == 0:
+            group = slice(start, start + size)
+            lattice = _fit(work[group], factor.diagonal[group], limit, bits, statbits, statgroup, grid)
+        unit = factor.unit[start:end]
+        allowed = factor.diagonal[start:end, None] * limit.sqrt()  # [columns, out], the largest error rounded off
+        work[start:end], errors, kept[start:end] = _solve_block(
+            work[start:end].clone(), unit[:, start:end], lattice, allowed
+        )
+        work[end:].addmm_(unit[:, end:].T, errors, alpha=-1)
+    return kept
 
 
 def _outlier_scale(work: Tensor, diagonal: Tensor, heights: list[int]) -> Tensor:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from compressors.kernels import gram
 
 SAMPLE_TOKENS = 256  # rows kept to measure the error of methods that have no Hessian
 
@@ -56,9 +58,9 @@ class Accumulator:
 
     ``wants`` is ``none``, ``norms``, ``hessian`` or, with the mean too, ``moments`` or ``hessian+moments``. ``every``
     is the distance in tokens between the rows that are sampled. The Hessian is summed in float32 (float64 for float64
-    inputs) without TF32 or bfloat16 products, and divided by the number of tokens once, at the end: the reference codes
-    keep a running mean over sequences, whose rounding grows with their number. A constant factor of the Hessian changes
-    no algorithm here, since damping is relative to its diagonal.
+    inputs) from exact or float32 products (``kernels/gram.py``), never TF32, and divided by the number of tokens once,
+    at the end: the reference codes keep a running mean over sequences, whose rounding grows with their number. A
+    constant factor of the Hessian changes no algorithm here, since damping is relative to its diagonal.
     """
 
     def __init__(self, columns: int, wants: str, every: int = 1) -> None:
@@ -68,6 +70,7 @@ class Accumulator:
         self._sum: Tensor | None = None
         self._size: Tensor | None = None
         self._hessian: Tensor | None = None
+        self._one_triangle = False
         self._rows: list[Tensor] = []
 
     def add(self, inputs: Tensor) -> None:
@@ -75,7 +78,6 @@ class Accumulator:
         rows = inputs.detach().reshape(-1, self.columns)
         if rows.shape[0] == 0:
             return
-        rows = rows.to(working_dtype(rows.dtype))
         if "moments" in self.wants:
             total = rows.sum(0, dtype=torch.float64)
             self._sum = total if self._sum is None else self._sum.add_(total)
@@ -85,17 +87,30 @@ class Accumulator:
         if "hessian" in self.wants:
             self._add_hessian(rows)
         else:
-            first = -self.tokens % self.every
-            self._rows.append(rows[first :: self.every].clone())
-            squares = rows.square().sum(0).double()
-            self._squares = squares if self._squares is None else self._squares.add_(squares)
+            self._add_squares(rows)
         self.tokens += rows.shape[0]
 
+    def _add_squares(self, rows: Tensor) -> None:
+        dtype = working_dtype(rows.dtype)
+        first = -self.tokens % self.every
+        self._rows.append(rows[first :: self.every].to(dtype, copy=True))
+        if rows.is_cuda:  # one pass over the inputs; nothing of their size is made
+            squares = torch.linalg.vector_norm(rows, dim=0, dtype=dtype).double().square()
+        else:
+            squares = rows.to(dtype).square().sum(0).double()
+        self._squares = squares if self._squares is None else self._squares.add_(squares)
+
     def _add_hessian(self, rows: Tensor) -> None:
+        dtype = working_dtype(rows.dtype)
         if self._hessian is None:
-            self._hessian = rows.new_zeros(self.columns, self.columns)
-        with full_precision():
-            self._hessian.addmm_(rows.T, rows)
+            self._hessian = torch.zeros(self.columns, self.columns, dtype=dtype, device=rows.device)
+        if gram.applies(rows):
+            gram.add(self._hessian, rows)
+            self._one_triangle = True
+        else:
+            rows = rows.to(dtype)
+            with precision("highest"):
+                self._hessian.addmm_(rows.T, rows)
 
     def result(self) -> Statistics:
         """The statistics so far. The accumulator is spent: the Hessian is divided in place."""
@@ -105,6 +120,8 @@ class Accumulator:
         size = None if self._size is None else self._size / self.tokens
         if self._hessian is not None:
             hessian = self._hessian.div_(self.tokens)
+            if self._one_triangle:
+                gram.mirror(hessian)
             return Statistics(
                 self.tokens, hessian.diagonal(), hessian, mean=_to(mean, hessian), size=_to(size, hessian)
             )
@@ -125,23 +142,30 @@ def working_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 @contextmanager
-def full_precision() -> Iterator[None]:
-    """Float32 products in float32, whatever the caller has set (TF32 or bfloat16 shortcuts are put back afterwards)."""
+def precision(name: str) -> Iterator[None]:
+    """Float32 products at ``highest`` (float32) or ``high`` (TF32 on a GPU), whatever the caller has set; that is put
+    back afterwards.
+    """
     before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    torch.set_float32_matmul_precision(name)
     try:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
 
 
+def full_precision() -> AbstractContextManager[None]:
+    return precision("highest")
+
+
 def relative_error(weight: Tensor, new: Tensor, seen: Statistics) -> float | None:
     """||(W' - W) X||^2 / ||W X||^2 over the calibration inputs; both weights [out, in] in float32.
 
     From the Hessian if there is one (all tokens), else over the sampled rows. None if nothing was seen or W X is zero.
+    It is only reported, so a GPU computes it with TF32 products: to about three digits.
     """
     change = new - weight
-    with full_precision():
+    with precision("high" if weight.is_cuda else "highest"):
         if seen.hessian is not None:
             hessian = seen.hessian
             lost, whole = ((part @ hessian).mul_(part).sum(dtype=torch.float64) for part in (change, weight))

@@ -20,7 +20,8 @@ from compressors.capture import Captured, capture, run_block
 from compressors.clock import Clock
 from compressors.codehash import RECONSTRUCTION, module_name
 from compressors.method import Method, MethodError, parse
-from compressors.observe import Observer
+from compressors.observe import Enough, Observer
+from compressors.originals import Originals
 from compressors.prepass import DensePass, Plan
 from compressors.report import CompressionError, CompressionReport, LinearReport
 from compressors.solving import Solved, misfit
@@ -95,10 +96,14 @@ class _Walk:
         self.solve, self.compress_block = module.solve, getattr(module, "compress_block", None)
         self.plan = Plan()
         self.reports: list[LinearReport] = []
-        self.originals: dict[str, Tensor] = {}
+        self.originals = Originals(device)
         self.others: dict[int, tuple[nn.Parameter, Tensor]] = {}  # norms and biases that a block compressor changes
 
     def run(self, ids: Tensor | None, batch_size: int, seed: int) -> None:
+        with self.originals:
+            self._run(ids, batch_size, seed)
+
+    def _run(self, ids: Tensor | None, batch_size: int, seed: int) -> None:
         try:
             captured = None
             if ids is not None and self.method.suffixes:
@@ -141,6 +146,8 @@ class _Walk:
         columns = {name: models.matrix(linear).shape[1] for name, linear in block.linears.items()}
         observer = Observer(columns, self.method.statistics, stride, self.clock)
         last = not hand_on or index == len(self.blocks) - 1
+        for name, linear in block.linears.items():
+            self.originals.keep(name, models.matrix(linear))
         inputs = list(captured.hidden) if captured is not None and self.compress_block is not None else []
         if captured is not None:
             self.progress(index, len(self.blocks), "observe")
@@ -175,8 +182,8 @@ class _Walk:
             accumulator = observer.accumulators.pop(leader, None)
             groups.append((names, accumulator.result() if accumulator else Statistics(0)))
             self._refuse_unseen(names, groups[-1][1], observed=True)
-        for name, linear in block.linears.items():
-            self.originals[name] = models.matrix(linear).cpu().clone()
+        for name in block.linears:
+            self.originals.wait(name)
         notes = self.plan.details.setdefault(self.method.algorithm, {})
         calls = [calls[index] for calls in captured.calls]
         task = BlockTask(
@@ -208,7 +215,11 @@ class _Walk:
             for batch, calls in enumerate(captured.calls):
                 if observer is not None:
                     observer.next_pass()
-                output = run_block(block.module, captured.hidden[batch], calls[index])
+                    observer.stop_early = not hand_on
+                try:
+                    output = run_block(block.module, captured.hidden[batch], calls[index])
+                except Enough:
+                    continue
                 finite &= torch.isfinite(output).all()
                 if hand_on:
                     captured.hidden[batch] = output
@@ -239,8 +250,7 @@ class _Walk:
         new = solved.weight.to(old.dtype)
         if not bool(torch.isfinite(new).all()):
             raise CompressionError(f"{self.method} made NaN or infinite weights of {name}")
-        if name not in self.originals:
-            self.originals[name] = old.cpu().clone()
+        self.originals.wait(name)
         zeros = 1 - int(new.count_nonzero()) / new.numel()
         self.reports.append(
             LinearReport(
@@ -263,8 +273,8 @@ class _Walk:
             parameter.detach().copy_(original)
         for block in self.blocks:
             for name, linear in block.linears.items():
-                if name in self.originals:
-                    models.matrix(linear).copy_(self.originals[name])
+                if (original := self.originals.get(name)) is not None:
+                    models.matrix(linear).copy_(original)
 
 
 def _rows(sample: Tensor | None) -> int:
