@@ -18,11 +18,27 @@ def problems(method: Method, linears: list[dict[str, Any]]) -> list[str]:
         found += [f"{linear['name']}: a weight is not finite"] * (not linear["finite"])
         found += _sparsity(method, linear, rows, columns)
         found += _levels(method, linear)
-    return found
+    return found + _mean_sparsity(method, linears)
+
+
+def _mean_sparsity(method: Method, linears: list[dict[str, Any]]) -> list[str]:
+    """An allocator promises the mean over the model, not each linear's."""
+    if method.algorithm != "owl" or not linears:
+        return []
+    entries = sum(rows * columns for rows, columns in (linear["shape"] for linear in linears))
+    wanted, slack = (method.target.sparsity or 0) * entries, 0.5 * sum(linear["shape"][0] for linear in linears)
+    zeros = sum(linear["zeros"] for linear in linears)
+    if wanted - slack <= zeros <= wanted + slack + sum(linear["dense_zeros"] for linear in linears):
+        return []
+    return [
+        f"all linears: {zeros} zeros ({zeros / entries:.4%}), expected {wanted - slack:.0f} to {wanted + slack:.0f}"
+    ]
 
 
 def _sparsity(method: Method, linear: dict[str, Any], rows: int, columns: int) -> list[str]:
     target = method.target
+    if method.algorithm == "owl" or method.all_settings.get("permute", "none") != "none":
+        return []  # the mean is promised; a pattern of reordered columns cannot be seen here
     if target.keep is not None and target.group is not None:
         least = target.group - target.keep
         if linear["least_zeros"] < least:
@@ -46,6 +62,9 @@ def _levels(method: Method, linear: dict[str, Any]) -> list[str]:
     bits = method.target.bits
     if bits is None or "levels" not in linear:
         return []
+    settings = method.all_settings
+    if method.algorithm == "spqr" or (settings.get("actorder") and settings.get("groups") != "static"):
+        return []  # outliers are on no grid, and groups of reordered columns are not runs of them
     pruned = method.target.sparsity is not None or method.target.keep is not None
     allowed = 2**bits + (1 if pruned else 0)
     if linear["levels"] > allowed:

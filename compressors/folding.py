@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from compressors import models
+from compressors.experts import ExpertSlice
 from compressors.statistics import working_dtype
 
 TOLERANCE = 1e-3  # of what the block adds; the scales tried are powers of two, which change no rounding
@@ -67,6 +68,9 @@ def find(
         candidates = [item for item in found if item is not None and item.width == columns]
     else:
         others = [(name, linear) for name, linear in block.linears.items() if name not in consumers]
+        consumer = block.linears[consumers[0]]
+        if isinstance(consumer, ExpertSlice):  # only the expert itself can precede it
+            others = [(n, e) for n, e in others if isinstance(e, ExpertSlice) and e.index == consumer.index]
         candidates = [item for name, linear in others for item in _rows_of(name, linear, columns, heads)]
     dense = run()
     size = (dense - entered).float().norm().clamp(min=torch.finfo(torch.float32).tiny)
@@ -143,7 +147,7 @@ def _affine(norm: nn.Module) -> list[nn.Parameter] | None:
 
 
 def _rows_of(name: str, linear: nn.Module, columns: int, heads: tuple[int, int] | None) -> Iterator[Predecessor]:
-    """A linear all of whose rows, or whose last third (a fused q, k, v), feed ``columns`` inputs."""
+    """A linear of which all rows, the last third (a fused q, k, v) or half (gate and up) feed ``columns`` inputs."""
     rows = models.matrix(linear).shape[0]
     bias = getattr(linear, "bias", None)
     parameters = [linear.weight, *([bias] if bias is not None else [])]
@@ -159,8 +163,8 @@ def _rows_of(name: str, linear: nn.Module, columns: int, heads: tuple[int, int] 
 
     if rows == columns:
         yield Predecessor(name, parameters, divide_from(0), columns)
-    elif rows == 3 * columns:
-        yield Predecessor(name, parameters, divide_from(2 * columns), columns)
+    elif rows in (2 * columns, 3 * columns):
+        yield Predecessor(name, parameters, divide_from(rows - columns), columns)
     elif heads is not None and rows * heads[0] == columns * heads[1]:
         span, repeats = columns // heads[0], heads[0] // heads[1]
         yield Predecessor(name, parameters, divide_from(0), rows, span, repeats)

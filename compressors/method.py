@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from compressors.registry import SUFFIXES, Algorithm, Setting, algorithms
+from compressors.registry import RECONSTRUCTION_SETTINGS, SUFFIXES, Algorithm, Setting, algorithms
 
 Value = bool | int | float | str
 
@@ -110,11 +111,12 @@ class Method:
 
     def setting(self, name: str) -> Value:
         """The value of a setting, the default if the spelling does not name it."""
-        return dict(self.settings).get(name, self.entry.settings[name].default)
+        return self.all_settings[name]
 
     @property
     def all_settings(self) -> dict[str, Value]:
-        return self.entry.defaults | dict(self.settings)
+        known = _settings_of(self.entry, self.suffixes)
+        return {name: setting.default for name, setting in known.items()} | dict(self.settings)
 
     def __str__(self) -> str:
         text = self.algorithm + (f"({self.base})" if self.base else "")
@@ -144,20 +146,37 @@ def parse(spelling: str | Method) -> Method:
     tokens = re.findall(r"-(w\d+g-\d+|[^-:+]+)", match["target"])
     target = _target(tokens, text)
     if target.kind not in entry.targets:
-        shown = " or ".join(f"'{entry.name}{_EXAMPLES[kind]}'" for kind in entry.targets)
+        brackets = "(wanda)" if entry.takes_base else ""
+        shown = " or ".join(f"'{entry.name}{brackets}{_EXAMPLES[kind]}'" for kind in entry.targets)
         raise MethodError(f"method {text!r}: {entry.name} is spelled like {shown}")
     if base is not None and target.kind not in algorithms()[base].targets:
         raise MethodError(f"method {text!r}: {base} does not take the target {target}")
-    settings = _settings(match["settings"], entry, text)
+    suffixes = _suffixes(match["suffixes"], target, text)
+    settings = _settings(match["settings"], entry.name, _settings_of(entry, suffixes), text)
     if target.bits is None and (stray := [name for name, _ in settings if name in ("sym", "groups")]):
         raise MethodError(f"method {text!r}: {stray[0]} says how to quantize, but no target like w4g64 is given")
-    suffixes = tuple(match["suffixes"].split("+")[1:])
+    return Method(entry.name, target, base, settings, suffixes)
+
+
+def _suffixes(listed: str, target: Target, text: str) -> tuple[str, ...]:
+    suffixes = tuple(listed.split("+")[1:])
     for suffix in suffixes:
         if suffix not in SUFFIXES:
             raise MethodError(
-                f"method {text!r}: unknown suffix '+{suffix}'; there are: {', '.join(SUFFIXES) or 'none'}"
+                f"method {text!r}: unknown suffix '+{suffix}'{_nearest(suffix, list(SUFFIXES))} "
+                f"There are: +{', +'.join(SUFFIXES)}"
             )
-    return Method(entry.name, target, base, settings, suffixes)
+    if suffixes != tuple(SUFFIXES)[: len(suffixes)]:
+        raise MethodError(f"method {text!r}: suffixes are spelled +br, +br+gp or +br+gp+cr")
+    if suffixes and target.kind not in ("sparsity", "pattern"):
+        raise MethodError(
+            f"method {text!r}: +{suffixes[0]} trains what pruning has kept; it follows a pruning method only"
+        )
+    return suffixes
+
+
+def _settings_of(entry: Algorithm, suffixes: tuple[str, ...]) -> Mapping[str, Setting]:
+    return {**entry.settings, **RECONSTRUCTION_SETTINGS} if suffixes else entry.settings
 
 
 def _show(value: Value) -> str:
@@ -250,22 +269,24 @@ def _target_part(token: str, text: str) -> dict[str, float | int]:
     return {"sparsity": sparsity}
 
 
-def _settings(listed: str | None, entry: Algorithm, text: str) -> tuple[tuple[str, Value], ...]:
+def _settings(
+    listed: str | None, algorithm: str, known: Mapping[str, Setting], text: str
+) -> tuple[tuple[str, Value], ...]:
     found: dict[str, Value] = {}
     for item in [] if listed is None else listed.split(","):
         name, equals, value = item.partition("=")
         if not equals:
             raise MethodError(f"method {text!r}: setting {item!r} is not spelled name=value")
-        if name not in entry.settings:
-            known = ", ".join(entry.settings) or "none"
+        if name not in known:
+            names = ", ".join(known) or "none"
             raise MethodError(
-                f"method {text!r}: {entry.name} has no setting {name!r}"
-                f"{_nearest(name, list(entry.settings))} Its settings: {known}"
+                f"method {text!r}: {algorithm} has no setting {name!r}"
+                f"{_nearest(name, list(known))} Its settings: {names}"
             )
         if name in found:
             raise MethodError(f"method {text!r}: setting {name!r} is given twice")
-        found[name] = _value(value, name, entry.settings[name], text)
-    return tuple(sorted((name, value) for name, value in found.items() if value != entry.settings[name].default))
+        found[name] = _value(value, name, known[name], text)
+    return tuple(sorted((name, value) for name, value in found.items() if value != known[name].default))
 
 
 def _value(word: str, name: str, setting: Setting, text: str) -> Value:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from compressors.experts import ExpertSlice, one_by_one, slices
 from compressors.report import CompressionError
 
 
@@ -37,7 +38,8 @@ def decoder_blocks(model: nn.Module) -> list[Block]:
     blocks = []
     for index, module in enumerate(candidates[path].children()):
         prefix = f"{path}.{index}"
-        named = {f"{prefix}.{name}": inner for name, inner in module.named_modules() if _is_linear(inner)}
+        found = {name: inner for name, inner in module.named_modules() if _is_linear(inner)}
+        named = {f"{prefix}.{name}": inner for name, inner in {**found, **slices(module)}.items()}
         blocks.append(Block(prefix, module, named))
     _refuse_shared_weights(blocks)
     _refuse_fused_experts(blocks)
@@ -66,8 +68,17 @@ def heads(model: nn.Module) -> tuple[int, int] | None:
 
 
 def oriented(linear: nn.Module, tensor: Tensor) -> Tensor:
-    """A tensor of the weight's shape (its gradient, say) as [out, in]; a view."""
+    """A tensor of the parameter's shape (its gradient, say) as the weight's [out, in]; a view."""
+    if isinstance(linear, ExpertSlice):
+        return linear.part(tensor)
     return tensor.T if _is_transposed(linear) else tensor
+
+
+def parameter_of(linear: nn.Module) -> nn.Parameter:
+    """The parameter that holds a linear's weight; experts share one."""
+    parameter = linear.fused if isinstance(linear, ExpertSlice) else linear.weight
+    assert isinstance(parameter, nn.Parameter)
+    return parameter
 
 
 def _is_linear(module: nn.Module) -> bool:
@@ -82,10 +93,11 @@ def _is_transposed(module: nn.Module) -> bool:
 
 
 def _refuse_shared_weights(blocks: list[Block]) -> None:
-    owner: dict[int, str] = {}
+    owner: dict[tuple[int, int], str] = {}
     for block in blocks:
         for name, linear in block.linears.items():
-            first = owner.setdefault(id(linear.weight), name)
+            index = linear.index if isinstance(linear, ExpertSlice) else -1
+            first = owner.setdefault((id(parameter_of(linear)), index), name)
             if first != name:
                 raise CompressionError(
                     f"{name} and {first} share one weight; blocks that share weights are not supported"
@@ -93,9 +105,11 @@ def _refuse_shared_weights(blocks: list[Block]) -> None:
 
 
 def _refuse_fused_experts(blocks: list[Block]) -> None:
+    """Refuse 3-D parameters that are not known to be run expert by expert."""
     for block in blocks:
+        known = {id(parameter_of(linear)) for linear in block.linears.values()}
         for name, parameter in block.module.named_parameters():
-            if parameter.ndim == 3:
+            if parameter.ndim == 3 and id(parameter) not in known:
                 raise CompressionError(
                     f"{block.name}.{name} holds fused experts {list(parameter.shape)}; these are not supported yet, "
                     "and leaving them dense unsaid would misreport the model"
@@ -142,7 +156,7 @@ def for_inference(model: nn.Module) -> Iterator[None]:
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), one_by_one(model):
             yield
     finally:
         for module in training:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from torch import Tensor, nn
 
 from compressors.clock import Clock
+from compressors.experts import ExpertSlice, Routed
 from compressors.report import CompressionError
 from compressors.statistics import Accumulator
 
@@ -48,7 +49,12 @@ class Observer:
         try:
             for name, linear in linears.items():
                 handles.append(linear.register_forward_pre_hook(self._hook(name)))
-            yield self
+            with (
+                Routed(linears)
+                if any(isinstance(linear, ExpertSlice) for linear in linears.values())
+                else nullcontext()
+            ):
+                yield self
         finally:
             for handle in handles:
                 handle.remove()

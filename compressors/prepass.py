@@ -85,21 +85,23 @@ class DensePass:
         linears = {name: linear for block in self.blocks for name, linear in block.linears.items()}
         before = {name: parameter.requires_grad for name, parameter in self.model.named_parameters()}
         # The weights as they are (bfloat16 say) take part in the graph; only the sum of squares is in float32.
-        owners = {name: linear.weight for name, linear in linears.items()}
+        owners = list({id(p): p for p in map(models.parameter_of, linears.values())}.values())
         sums = {name: torch.zeros_like(models.matrix(linear), dtype=torch.float32) for name, linear in linears.items()}
         home = next(self.model.parameters()).device
         try:
             self.model.to(self.device)
             self.model.requires_grad_(False)
-            for weight in owners.values():
+            for weight in owners:
                 weight.requires_grad_(True)
             for sequence in self.ids.split(1):
                 with torch.enable_grad(), self.clock.stage("forward"):
                     loss = next_token_loss(self.model, sequence.to(self.device))
-                    found = torch.autograd.grad(loss, list(owners.values()), allow_unused=True)
+                    found = torch.autograd.grad(loss, owners, allow_unused=True)
                 if not bool(torch.isfinite(loss)):
                     raise CompressionError("the loss of a calibration sequence is NaN or infinite")
-                for (name, linear), gradient in zip(linears.items(), found, strict=True):
+                by_owner = {id(owner): gradient for owner, gradient in zip(owners, found, strict=True)}
+                for name, linear in linears.items():
+                    gradient = by_owner[id(models.parameter_of(linear))]
                     if gradient is not None:  # an expert that no token of this sequence was sent to
                         sums[name] += models.oriented(linear, gradient).float().square().to(sums[name].device)
         finally:

@@ -141,7 +141,20 @@ _ALGORITHMS: dict[str, Algorithm] = {
         Algorithm("prunerzero", "prunerzero", PRUNING, "gradients+norms", "arXiv 2406.02924"),
     )
 }
-SUFFIXES: dict[str, str] = {}  # suffix -> what it does; none yet
+# Suffixes of a pruning method, in this order; their settings are spelled before them: wanda-0.5:epochs=5+br+gp.
+SUFFIXES: dict[str, str] = {
+    "br": "train the kept weights of each block towards the dense block's output (arXiv 2406.15524)",
+    "gp": "towards the output that the dense model has there",
+    "cr": "in overlapping pairs of blocks",
+}
+RECONSTRUCTION_SETTINGS = {
+    "batch": Setting(8, "sequences a step", low=1),
+    "epochs": Setting(10, "passes over the sequences for each block (or pair)", low=0),
+    "holdout": Setting(
+        0.125, "share of the sequences held out of pruning and training, to measure the error on", low=0.0, high=0.9
+    ),
+    "lr": Setting(2e-4, "learning rate of AdamW at the start; it falls to 0 in a line", low=0.0, high=1.0),
+}
 
 
 def algorithms() -> Mapping[str, Algorithm]:

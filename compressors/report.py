@@ -21,7 +21,8 @@ class LinearReport:
     sample of at most 256 (None without calibration data, or if no token reached the linear). ``damping`` is the share
     of the Hessian's mean diagonal that was added (None if the method has no Hessian) and ``fallbacks`` how often it
     had to be raised because the Cholesky factorization failed. ``dead_columns`` counts inputs that were zero for
-    every token; ``tokens`` the tokens seen.
+    every token; ``tokens`` the tokens seen. Of a block that is reconstructed (``+br`` ...), ``relative_error`` is that
+    of pruning, before; what reconstruction reached is in the report's ``details``.
     """
 
     name: str

@@ -18,7 +18,7 @@ from compressors import models
 from compressors.blockwise import BlockTask
 from compressors.capture import Captured, capture, run_block
 from compressors.clock import Clock
-from compressors.codehash import module_name
+from compressors.codehash import RECONSTRUCTION, module_name
 from compressors.method import Method, MethodError, parse
 from compressors.observe import Enough, Observer
 from compressors.originals import Originals
@@ -40,22 +40,26 @@ def compress(
     batch_size: int = 8,
     device: str | torch.device | None = None,
     progress: Progress | None = None,
+    seed: int = 0,
 ) -> CompressionReport:
     """Compress the linears of a model's decoder blocks in place; embeddings and head stay as they are.
 
     ``token_ids`` is an integer tensor or array [n_sequences, sequence_length] of calibration text, or None for a
     calibration-free method. (Given to one, it changes no weight: the model is run all the same to measure
     ``relative_error``, for the cost of two forward passes.) ``propagation``: the inputs of a block are the outputs of
-    the compressed blocks before it (``sequential``) or of the dense ones (``dense``). ``batch_size`` sequences are
-    run at a time. ``device``: where blocks are run and solved, one at a time; None is where the model is.
-    ``progress(done_blocks, n_blocks, stage)`` is called as the walk goes on.
+    the compressed blocks before it (``sequential``) or of the dense ones (``dense``). ``batch_size`` sequences are run
+    at a time. ``device``: where blocks are run and solved, one at a time; None is where the model is.
+    ``progress(done_blocks, n_blocks, stage)`` is called as the walk goes on. ``seed`` orders the sequences where they
+    are trained on (the suffixes ``+br`` ...); nothing else here is random.
 
-    Raises ``MethodError`` for a method that does not exist or fit the model, ``CompressionError`` for a model or
-    tokens that cannot be compressed. On any error, and on Ctrl-C, the model is as it was.
+    Raises ``MethodError`` for a method that does not exist or fit the model, ``CompressionError`` for a model or tokens
+    that cannot be compressed. On any error, and on Ctrl-C, the model is as it was.
     """
     method = parse(method)
     if propagation not in PROPAGATIONS:
         raise CompressionError(f"propagation {propagation!r}; expected one of {', '.join(PROPAGATIONS)}")
+    if propagation == "dense" and method.suffixes:
+        raise CompressionError(f"{method} trains each block on what the compressed ones before it give; use sequential")
     if batch_size < 1:
         raise CompressionError(f"batch_size {batch_size}; expected at least 1")
     if method.calibrated and token_ids is None:
@@ -70,7 +74,7 @@ def compress(
     models.refuse_nonfinite(blocks)
     walk = _Walk(model, blocks, method, propagation, where, clock, progress or (lambda done, total, stage: None))
     with models.for_inference(model):
-        walk.run(ids, batch_size)
+        walk.run(ids, batch_size, seed)
     sequences, tokens = (0, 0) if ids is None else (ids.shape[0], ids.numel())
     return CompressionReport(
         str(method), tuple(walk.reports), clock.seconds(), _peak_memory(where), propagation, len(blocks),
@@ -95,15 +99,19 @@ class _Walk:
         self.originals = Originals(device)
         self.others: dict[int, tuple[nn.Parameter, Tensor]] = {}  # norms and biases that a block compressor changes
 
-    def run(self, ids: Tensor | None, batch_size: int) -> None:
+    def run(self, ids: Tensor | None, batch_size: int, seed: int) -> None:
         with self.originals:
-            self._run(ids, batch_size)
+            self._run(ids, batch_size, seed)
 
-    def _run(self, ids: Tensor | None, batch_size: int) -> None:
+    def _run(self, ids: Tensor | None, batch_size: int, seed: int) -> None:
         try:
             captured = None
+            if ids is not None and self.method.suffixes:
+                entries = import_module(RECONSTRUCTION).reconstruct(self, ids, batch_size, seed)
+                self.plan.details["reconstruction"] = entries
+                return
             if ids is not None:
-                self._plan(ids, batch_size)
+                self.look_ahead(ids, batch_size)
                 self.progress(0, len(self.blocks), "capture")
                 with self.clock.stage("forward"):
                     captured = capture(self.model, self.blocks, list(ids.split(batch_size)), self.device)
@@ -119,7 +127,7 @@ class _Walk:
             self._restore()
             raise
 
-    def _plan(self, ids: Tensor, batch_size: int) -> None:
+    def look_ahead(self, ids: Tensor, batch_size: int) -> None:
         """The dense pre-passes that the algorithm and its base ask for."""
         dense = DensePass(self.model, self.blocks, ids, batch_size, self.device, self.clock)
         for name in filter(None, (self.method.algorithm, self.method.base)):
@@ -128,10 +136,16 @@ class _Walk:
                 self.progress(0, len(self.blocks), "plan")
                 self.plan = self.plan.merged(module.plan(dense, self.method))
 
-    def _block(self, index: int, block: models.Block, captured: Captured | None, stride: int) -> None:
+    def prune(self, index: int, captured: Captured, stride: int) -> None:
+        """Replace the linears of a block, given its inputs, and hand nothing on."""
+        self._block(index, self.blocks[index], captured, stride, hand_on=False)
+
+    def _block(
+        self, index: int, block: models.Block, captured: Captured | None, stride: int, *, hand_on: bool = True
+    ) -> None:
         columns = {name: models.matrix(linear).shape[1] for name, linear in block.linears.items()}
         observer = Observer(columns, self.method.statistics, stride, self.clock)
-        last = index == len(self.blocks) - 1
+        last = not hand_on or index == len(self.blocks) - 1
         for name, linear in block.linears.items():
             self.originals.keep(name, models.matrix(linear))
         inputs = list(captured.hidden) if captured is not None and self.compress_block is not None else []
@@ -179,7 +193,7 @@ class _Walk:
             groups,
             self.method,
             models.heads(self.model),
-            self._remember,
+            self.remember,
             notes.__setitem__,
         )
         for done in self.compress_block(task):
@@ -189,7 +203,8 @@ class _Walk:
             else:
                 self._replace(done.name, linear, done.weight, done.solved, done.seen)
 
-    def _remember(self, parameter: nn.Parameter) -> None:
+    def remember(self, parameter: nn.Parameter) -> None:
+        """Keep a parameter as it is, once, for the case of an error."""
         self.others.setdefault(id(parameter), (parameter, parameter.detach().cpu().clone()))
 
     def _forward(

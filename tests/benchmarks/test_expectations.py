@@ -59,3 +59,35 @@ def test_a_ninth_level_is_found_in_three_bits(weight):
 def test_a_weight_that_is_not_finite_is_found(weight):
     weight[3, 3] = float("nan")
     assert any("not finite" in problem for problem in measured(weight, "rtn-w8g64"))
+
+
+def test_an_allocator_promises_the_mean_of_the_linears_only():
+    parsed = compressors.parse("owl(wanda)-0.5")
+    shares = {"first": 16, "second": 48}
+    linears, dense = [], {}
+    for name, zeros in shares.items():
+        linear = nn.Linear(64, 8, bias=False)
+        dense[f"{name}.weight"] = torch.ones(8, 64)
+        with torch.no_grad():
+            linear.weight.fill_(1.0)[:, :zeros] = 0
+        linears.append((name, linear))
+    assert problems(parsed, structure(linears, dense, None, None)) == []
+    assert problems(compressors.parse("wanda-0.5"), structure(linears, dense, None, None))
+    with torch.no_grad():
+        linears[0][1].weight[:, :20] = 0
+    assert "all linears" in problems(parsed, structure(linears, dense, None, None))[0]
+
+
+def test_outliers_and_reordered_groups_may_have_any_levels(weight):
+    assert measured(weight, "gptq-w3g64")
+    for method in ("spqr-w3g16", "gptq-w3g16:actorder=true", "ria-2of4:permute=sort"):
+        assert measured(weight, method) == []
+    assert measured(weight, "gptq-w3g16:actorder=true,groups=static")
+
+
+def test_the_slice_of_a_fused_expert_is_compared_with_the_same_slice_before():
+    expert = nn.Linear(16, 4, bias=False)
+    fused = torch.ones(3, 4, 16)
+    fused[2, :, :5] = 0
+    found = structure([("block.experts.down_proj.2", expert)], {"block.experts.down_proj": fused}, None, None)
+    assert found[0]["dense_zeros"] == 20

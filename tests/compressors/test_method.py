@@ -43,8 +43,8 @@ def test_spelling_and_parsing_are_inverse(sparsity, damp):
 
 
 def test_which_methods_depend_on_calibration():
-    calibrated = {name for name, entry in compressors.algorithms().items() if entry.calibrated}
-    assert calibrated == {"gptq", "wanda", "sparsegpt"}
+    free = {name for name, entry in compressors.algorithms().items() if not entry.calibrated}
+    assert free == {"dense", "rtn", "magnitude", "nf4"}
     assert not parse("dense").calibrated
 
 
@@ -68,7 +68,16 @@ REFUSED = [
     ("gptq-w3g64:damp=1,damp=2", "twice"),
     ("sparsegpt-0.5:sym=true", "how to quantize"),
     ("wanda-0.5-0.6", "twice"),
-    ("wanda-0.5+br", "suffix"),
+    ("wanda-0.5+bx", "did you mean 'br'?"),
+    ("wanda-0.5+gp", "+br+gp"),
+    ("wanda-0.5+br+cr", "+br+gp+cr"),
+    ("gptq-w4g64+br", "pruning method"),
+    ("wanda-0.5:epochs=3", "no setting 'epochs'"),
+    ("wanda-0.5:epochs=-1+br", "expected 0"),
+    ("dsnot-0.5", "dsnot(wanda)-0.5"),
+    ("dsnot(gptq)-0.5", "starts from a pruning method"),
+    ("owl(dsnot)-0.5", "starts from a pruning method"),
+    ("owl(wanda)-2of4", "'owl(wanda)-0.5'"),
     ("wanda(rtn)-0.5", "takes no base"),
     ("", "not spelled"),
 ]
@@ -96,6 +105,17 @@ def test_a_name_is_registered_once():
         registry.register(registry.Algorithm("wanda", "wanda", ("sparsity",), "norms", ""))
 
 
+def forget_files():
+    codehash._read.cache_clear()
+    codehash._code_hash.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def no_file_outlives_a_test():
+    yield
+    forget_files()
+
+
 def rewritten(monkeypatch, module, change):
     """Hash as if the source of a module were changed."""
     real = codehash._tree
@@ -108,6 +128,7 @@ def rewritten(monkeypatch, module, change):
         return codehash.ast.parse(change(source))
 
     monkeypatch.setattr(codehash, "_tree", tree)
+    forget_files()
 
 
 def test_the_hash_ignores_comments_and_docstrings_but_not_code(monkeypatch):

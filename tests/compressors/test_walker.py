@@ -245,12 +245,6 @@ def test_an_expert_that_saw_no_token_stays_dense_and_is_counted():
     assert torch.equal(model.model.layers[0].mlp.experts[0].weight, before["model.layers.0.mlp.experts.0.weight"])
 
 
-def test_fused_experts_are_refused_not_skipped():
-    config = transformers.MixtralConfig(num_local_experts=2, **LLAMA)
-    with pytest.raises(CompressionError, match="fused experts"):
-        compressors.compress(random_model(config), tokens(), "wanda-0.5")
-
-
 def test_blocks_that_share_a_weight_are_refused():
     model = tiny_llama()
     model.model.layers[1].mlp.up_proj.weight = model.model.layers[0].mlp.up_proj.weight
