@@ -13,7 +13,7 @@ from typing import Any
 
 from fixtures.records import Case, DrawSpec, EvaluationSpec
 
-PROFILES = Path(__file__).parent / "profiles"
+PROFILES = Path(__file__).resolve().parent / "profiles"
 
 
 class GridError(ValueError):
@@ -91,7 +91,7 @@ def load_profile(name: str) -> dict[str, Any]:
         raise GridError(f"--profile: {path} is not valid TOML: {error}") from error
     if not profile.get("grid"):
         raise GridError(f"--profile: {path} has no [[grid]] table, so it describes no cases")
-    return {"name": path.stem, **profile}
+    return {"name": path.stem, "path": path.resolve(), **profile}
 
 
 def _joins(grid: dict[str, Any], key: str, wanted: Sequence[str] | None, grids: list[dict[str, Any]]) -> list[str]:

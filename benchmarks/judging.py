@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.grid import GridError
+from benchmarks.grid import PROFILES, GridError
 from fixtures.records import Case, Record, Verdict
 from fixtures.store import Store
 
@@ -58,11 +58,13 @@ def gate_error() -> type[Exception]:
     return gates.GateError
 
 
-def baseline_path(profile: str) -> Path:
-    return BASELINES / f"{profile}.json"
+def baseline_path(profile: dict[str, Any]) -> Path:
+    """Ours lie together in the checkout; the baseline of a profile that is a file of the user's lies beside it."""
+    path: Path = profile["path"]
+    return BASELINES / f"{path.stem}.json" if path.parent == PROFILES else path.with_suffix(".baseline.json")
 
 
-def load_baseline(profile: str) -> dict[str, Any] | None:
+def load_baseline(profile: dict[str, Any]) -> dict[str, Any] | None:
     path = baseline_path(profile)
     if not path.is_file():
         return None
@@ -74,14 +76,16 @@ def load_baseline(profile: str) -> dict[str, Any] | None:
         ) from error
 
 
-def judge(store: Store, manifest: dict[str, Any], cases: list[Case]) -> tuple[list[Record], list[Verdict]]:
+def judge(
+    store: Store, manifest: dict[str, Any], cases: list[Case], profile: dict[str, Any]
+) -> tuple[list[Record], list[Verdict]]:
     """Records and verdicts; manifest and verdicts are stored beside the records."""
     from benchmarks import gates
 
     records, missing = find_records(store, cases)
     manifest["missing"] = missing
     manifest["set_aside"] = [str(entry) for entry in store.set_aside]
-    verdicts = gates.judge(manifest, records, load_baseline(manifest["profile"]))
+    verdicts = gates.judge(manifest, records, load_baseline(profile))
     store.save_json("manifest", manifest)
     store.save_json("verdicts", [verdict.to_dict() for verdict in verdicts])
     return records, verdicts
@@ -130,19 +134,23 @@ def exit_status(previous: int, ran_nothing_expected: bool, verdicts: list[Verdic
 
 
 def update_baseline(
-    manifest: dict[str, Any], records: list[Record], verdicts: list[Verdict], failed: bool
+    profile: dict[str, Any],
+    manifest: dict[str, Any],
+    records: list[Record],
+    verdicts: list[Verdict],
+    failed: bool,
 ) -> tuple[Path, str]:
     """Writes the baseline of the profile; returns its path and what changed. Raises ``GateError`` on failures."""
     from benchmarks import gates
 
     if failed:
         raise gates.GateError("the run had failures, so the baseline stays as it is; see the failures above")
-    previous = load_baseline(manifest["profile"])
+    previous = load_baseline(profile)
     baseline = gates.make_baseline(manifest, records, verdicts, previous)
-    return write_baseline(manifest["profile"], baseline), gates.baseline_difference(previous, baseline)
+    return write_baseline(profile, baseline), gates.baseline_difference(previous, baseline)
 
 
-def write_baseline(profile: str, baseline: dict[str, Any]) -> Path:
+def write_baseline(profile: dict[str, Any], baseline: dict[str, Any]) -> Path:
     """Writes a profile's baseline atomically."""
     path = baseline_path(profile)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import gates, judging
-from benchmarks.grid import GridError
+from benchmarks.grid import GridError, load_profile
 from fixtures.records import Case, Record
 from fixtures.store import Store, StoreError
 
@@ -53,7 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--profile", required=True, help="whose baseline takes the spread")
     options = parser.parse_args(arguments)
     try:
-        baseline = judging.load_baseline(options.profile)
+        profile = load_profile(options.profile)
+        baseline = judging.load_baseline(profile)
         if baseline is None:
             raise gates.GateError(f"profile {options.profile!r} has no baseline yet; make one: --update-baselines")
         loaded = [load(root) for root in options.stores]
@@ -62,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     baseline.setdefault("retraining_sd", {}).update(spread)
-    judging.write_baseline(options.profile, baseline)
+    judging.write_baseline(profile, baseline)
     for model, methods in spread.items():
         for method, values in methods.items():
             print(f"{model} {method}: " + ", ".join(f"{name} SD {value:.4g}" for name, value in values.items()))

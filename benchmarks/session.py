@@ -180,7 +180,7 @@ class Session:
 
         try:
             self.manifest = judging.make_manifest(self.profile, self.cases)
-            self.records, self.verdicts = judging.judge(self.store, self.manifest, self.cases)
+            self.records, self.verdicts = judging.judge(self.store, self.manifest, self.cases, self.profile)
             judging.send_reports(self.config, self.verdicts)
             status = judging.exit_status(status, judge_only, self.verdicts, self.config.getoption("strict_gates"))
             if self.records:
@@ -188,7 +188,9 @@ class Session:
                 github.write_step_summary(self.report.with_name("report.md").read_text(encoding="utf-8"))
             if self.config.getoption("update_baselines"):
                 failed = bool(self.failures) or status not in (0, judging.INCONCLUSIVE_EXIT)
-                path, difference = judging.update_baseline(self.manifest, self.records, self.verdicts, failed)
+                path, difference = judging.update_baseline(
+                    self.profile, self.manifest, self.records, self.verdicts, failed
+                )
                 self.notes.append(f"baseline written: {path}\n{difference}")
         except (StoreError, GridError, judging.gate_error()) as error:
             self.notes.append(f"error: {error}")
