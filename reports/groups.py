@@ -14,6 +14,7 @@ import numpy as np
 
 from fixtures.records import Case, DrawSpec, Record, label
 
+FAR = 2.0  # nats a token above the best domain: text that the dense model does not model
 CONTROLS = ("random-tokens",)  # sources that nobody would ship: shown, never recommended, not pooled
 
 
@@ -68,10 +69,27 @@ class Group:
         return list(self.draws)
 
     @cached_property
+    def far_domains(self) -> dict[str, float]:
+        """Domains that are scored but not judged, with the dense loss: more than two nats a token above the best one.
+
+        Pruning can *lower* the loss on text that a model does not know, and that is no merit of the calibration data.
+        """
+        if self.dense is None or not self.dense.nll:
+            return {}
+        losses = {name: float(np.mean(_per_document(scores))) for name, scores in self.dense.nll.items()}
+        return {name: loss for name, loss in losses.items() if loss > min(losses.values()) + FAR}
+
+    @cached_property
     def documents(self) -> list[tuple[str, str]]:
-        """(domain, document hash) of every held-out document, in the order of the rows of a loss matrix."""
+        """(domain, document hash) of every held-out document judged, in the order of the rows of a loss matrix."""
         first = next(iter(self.records.values()), self.dense)
-        return _documents(first) if first else []
+        return self._documents(first) if first else []
+
+    def _documents(self, record: Record) -> list[tuple[str, str]]:
+        return [(domain, h) for domain, scores in self._judged(record) for h in scores.document_hash]
+
+    def _judged(self, record: Record) -> list[tuple[str, Any]]:
+        return [(name, scores) for name, scores in sorted(record.nll.items()) if name not in self.far_domains]
 
     def loss(self, source: str) -> np.ndarray:
         """Nats a token ``[n_documents, n_draws]``; raises ``ValueError`` if draws were scored on other documents."""
@@ -88,9 +106,9 @@ class Group:
         return self._losses(self.dense)
 
     def _losses(self, record: Record) -> np.ndarray:
-        if _documents(record) != self.documents:
+        if self._documents(record) != self.documents:
             raise ValueError(f"{record.id} was scored on other documents than the rest of {self.label}")
-        parts = [np.asarray(s.nll, float) / np.maximum(1, s.tokens) for _, s in sorted(record.nll.items())]
+        parts = [_per_document(scores) for _, scores in self._judged(record)]
         return np.concatenate(parts) if parts else np.empty(0)
 
     @cached_property
@@ -138,8 +156,9 @@ def task_items(record: Record, tasks: Sequence[str]) -> list[tuple[str, str, str
     return [(task, d, p) for task, s in rows for d, p in zip(s.document_hash, s.prompt_hash, strict=True)]
 
 
-def _documents(record: Record) -> list[tuple[str, str]]:
-    return [(domain, h) for domain, scores in sorted(record.nll.items()) for h in scores.document_hash]
+def _per_document(scores: Any) -> np.ndarray:
+    """Nats a token of each document of a domain."""
+    return np.asarray(scores.nll, float) / np.maximum(1, scores.tokens)
 
 
 def _variant(case: dict[str, Any]) -> tuple[Any, ...]:

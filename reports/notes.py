@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fixtures.records import Record, label
-from reports.groups import Group
+from reports.groups import FAR, Group
 
 
 def notes(manifest: dict[str, Any], records: Sequence[Record], groups: Sequence[Group]) -> list[str]:
@@ -19,6 +19,7 @@ def notes(manifest: dict[str, Any], records: Sequence[Record], groups: Sequence[
         lines.append(f"{len(foreign)} records belong to no case of this run and were left out: {foreign[0]} ...")
     if manifest.get("set_aside"):
         lines.append(f"{len(manifest['set_aside'])} unreadable records were set aside: {manifest['set_aside'][0]}")
+    lines += [*_far_domains(groups), *_cut_documents(records)]
     for name, counts in _repairs(records).items():
         lines += [f"{name}: {text}" for text in counts]
     return lines
@@ -36,8 +37,29 @@ def _missing(manifest: dict[str, Any], groups: Sequence[Group]) -> Iterable[str]
         yield f"{count} of {len(manifest['cases'])} records missing, {reason}: {first}{more}"
 
 
+def _far_domains(groups: Sequence[Group]) -> Iterable[str]:
+    """Domains that are scored but not judged, a line a model."""
+    far = {group.name: group.far_domains for group in groups if group.far_domains}
+    for model, domains in far.items():
+        losses = ", ".join(f"{name} ({loss:.2f} nats a token)" for name, loss in domains.items())
+        why = f"the dense model is more than {FAR:g} nats worse there than on its best domain"
+        yield f"{model}: scored but not judged, since {why}: {losses}"
+
+
+def _cut_documents(records: Sequence[Record]) -> Iterable[str]:
+    """A draw is cut to its number of tokens, so its last document usually is not used whole: a line a model."""
+    draws: dict[str, dict[str, int]] = {}
+    for record in records:
+        if record.draw:
+            found = draws.setdefault(label(record.case["model"]), {})
+            found[record.draw["sha256"]] = int(record.draw.get("truncated_documents") or 0)
+    for model, cut in draws.items():
+        if any(cut.values()):
+            yield f"{model}: {sum(cut.values())} calibration documents were used in part, in {len(cut)} draws"
+
+
 def _repairs(records: Sequence[Record]) -> dict[str, list[str]]:
-    """Per model and method: fall-backs, dead columns, skipped linears, truncated documents."""
+    """Per model and method: fall-backs, dead columns, skipped linears, truncated items."""
     totals: dict[str, Counter[str]] = {}
     runs: Counter[str] = Counter()
     for record in records:
@@ -48,13 +70,11 @@ def _repairs(records: Sequence[Record]) -> dict[str, list[str]]:
             total["fallbacks"] += int(linear.get("fallbacks") or 0)
             total["dead"] += int(linear.get("dead_columns") or 0)
             total["skipped"] += bool(linear.get("skipped"))
-        total["truncated"] += int(record.draw.get("truncated_documents") or 0)
-        total["truncated items"] += int(record.checks.get("truncated") or 0)
+        total["truncated items"] += sum(scores.truncated for scores in record.tasks.values())
     words = {
         "fallbacks": "times the Cholesky factorization failed and damping was raised",
         "dead": "dead columns (inputs that were zero for every token)",
         "skipped": "linears stayed dense",
-        "truncated": "calibration documents were cut at the end of a draw",
         "truncated items": "task items were cut to the model's context",
     }
     return {

@@ -1,0 +1,36 @@
+"""Text that the dense model does not know is scored but not judged, and the report says so."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from reports.groups import make_groups
+from reports.notes import notes
+from tests.simulate import World, simulate
+
+
+def shifted(records, domain: str, nats: float):
+    """The same records with every document of one domain so much harder, for the dense model too."""
+    for record in records:
+        scores = record.nll[domain]
+        harder = [nll + nats * tokens for nll, tokens in zip(scores.nll, scores.tokens, strict=True)]
+        record.nll[domain] = dataclasses.replace(scores, nll=harder)
+    return records
+
+
+def test_a_domain_two_nats_beyond_the_best_is_not_judged_and_the_notes_say_so():
+    manifest, records = simulate(World(domains=("web", "news")))
+    group = make_groups(manifest, shifted(records, "news", 5.0))[0]
+    assert list(group.far_domains) == ["news"]
+    assert {domain for domain, _ in group.documents} == {"web"}
+    assert group.loss("web").shape[0] == len(group.documents) == 24
+    text = "\n".join(notes(manifest, records, [group]))
+    assert "scored but not judged" in text
+    assert "news" in text
+
+
+def test_near_domains_are_all_judged():
+    manifest, records = simulate(World(domains=("web", "news")))
+    group = make_groups(manifest, shifted(records, "news", 0.5))[0]
+    assert group.far_domains == {}
+    assert {domain for domain, _ in group.documents} == {"web", "news"}
