@@ -72,6 +72,8 @@ def add_options(parser: pytest.Parser) -> None:
     option("--strict-gates", action="store_true", help="exit status 6 if a gate is inconclusive")
     option("--update-baselines", action="store_true", help="write benchmarks/baselines/<profile>.json from this run")
     option("--shard", type=_checked(_shard), metavar="I/N", help="run the I-th of N parts of the cases")
+    option("--shape", metavar="NAME", help="speed cases: 7b (default on a GPU), smollm2-135m or small")
+    option("--blocks", type=_checked(_positive), metavar="N", help="speed cases: decoder blocks of the shape")
     option("--dry-run", action="store_true", help="print the cases and what they cost, run nothing")
 
 

@@ -59,6 +59,13 @@ class Session:
 
     def cases_to_run(self) -> list[Case]:
         """This shard's cases. The manifest, and so the family of the gates, is the whole."""
+        import compressors
+        import fixtures
+
+        # Read the code now: what an editor saves while cases run is not what they run.
+        fixtures.evaluation_code_hash()
+        for method in dict.fromkeys(case.method for case in self.cases):
+            compressors.code_hash(method)
         part, parts = self.config.getoption("shard") or (1, 1)
         return self.cases[part - 1 :: parts]
 

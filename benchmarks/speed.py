@@ -27,7 +27,7 @@ SHAPES = {
     "smollm2-135m": Shape(576, 1536, 9, 3, 30, 64, 49152),
     "small": Shape(256, 768, 4, 4, 2, 128, 512, 16, 64),
 }
-METHODS = ("wanda-0.5", "wanda-2of4", "gptq-w4g{group_size}", "sparsegpt-0.5", "sparsegpt-2of4")
+METHODS = ("wanda-0.5", "wanda-2of4", "gptq-w4g{group_size}", "sparsegpt-0.5", "sparsegpt-2of4", "spqr-w4g16")
 BATCH_SIZE = 8
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import json
 from importlib.util import find_spec
@@ -25,8 +26,15 @@ RECONSTRUCTION = "compressors.reconstruction"  # what the suffixes run; not in t
 
 def code_hash(method: Method | str) -> str:
     """sha256 (hex) over the method's resolved settings and the syntax trees of its file, the walker, the statistics
-    and every file of this package they import. Comments, docstrings and layout do not count. Imports no torch."""
-    method = parse(method)
+    and every file of this package they import. Comments, docstrings and layout do not count. Imports no torch.
+
+    A file is read once a process: the hash is that of the code which runs, not of what an editor saved meanwhile.
+    """
+    return _code_hash(parse(method))
+
+
+@functools.cache
+def _code_hash(method: Method) -> str:
     names = [method.algorithm] + ([method.base] if method.base else [])
     modules = [module_name(name) for name in names] + ["compressors.walker", "compressors.statistics"]
     modules += [RECONSTRUCTION] if method.suffixes else []
@@ -49,15 +57,23 @@ def _closure(names: list[str]) -> dict[str, str]:
         name = waiting.pop()
         if name in trees or name in _NOT_HASHED:
             continue
-        tree = _tree(name)
-        trees[name] = ast.unparse(_without_docstrings(tree))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "compressors":
-                inner = [f"{node.module}.{alias.name}" for alias in node.names]
-                waiting += [node.module, *[path for path in inner if _file_of(path)]]
-            elif isinstance(node, ast.Import):
-                waiting += [alias.name for alias in node.names if alias.name.split(".")[0] == "compressors"]
+        trees[name], imported = _read(name)
+        waiting += imported
     return trees
+
+
+@functools.cache
+def _read(name: str) -> tuple[str, tuple[str, ...]]:
+    """A module's code without docstrings, and the modules of this package that it imports."""
+    tree = _tree(name)
+    imported: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "compressors":
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            imported += [node.module, *[path for path in inner if _file_of(path)]]
+        elif isinstance(node, ast.Import):
+            imported += [alias.name for alias in node.names if alias.name.split(".")[0] == "compressors"]
+    return ast.unparse(_without_docstrings(tree)), tuple(imported)
 
 
 def _file_of(name: str) -> str | None:

@@ -105,6 +105,17 @@ def test_a_name_is_registered_once():
         registry.register(registry.Algorithm("wanda", "wanda", ("sparsity",), "norms", ""))
 
 
+def forget_files():
+    codehash._read.cache_clear()
+    codehash._code_hash.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def no_file_outlives_a_test():
+    yield
+    forget_files()
+
+
 def rewritten(monkeypatch, module, change):
     """Hash as if the source of a module were changed."""
     real = codehash._tree
@@ -117,6 +128,7 @@ def rewritten(monkeypatch, module, change):
         return codehash.ast.parse(change(source))
 
     monkeypatch.setattr(codehash, "_tree", tree)
+    forget_files()
 
 
 def test_the_hash_ignores_comments_and_docstrings_but_not_code(monkeypatch):
