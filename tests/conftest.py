@@ -8,7 +8,7 @@ import os
 # make two busy cores many times slower than two single-threaded processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from hypothesis import settings  # noqa: E402
+from hypothesis import settings
 
 settings.register_profile("calibench", derandomize=True, deadline=None, max_examples=25)
 settings.load_profile("calibench")
