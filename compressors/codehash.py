@@ -18,6 +18,7 @@ _NOT_HASHED = {
     "compressors.method",
     "compressors.codehash",
     "compressors.report",
+    "compressors.settings",
 }
 
 

@@ -13,18 +13,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from compressors.registry import RECONSTRUCTION_SETTINGS, SUFFIXES, Algorithm, Setting, algorithms
-
-Value = bool | int | float | str
+from compressors.settings import MethodError, Value, nearest, parse_settings, show
 
 _SPELLING = re.compile(
     r"(?P<algorithm>[A-Za-z][A-Za-z0-9_]*)(?:\((?P<base>[^()]*)\))?"
     r"(?P<target>(?:-(?:w\d+g-\d+|[^-:+]+))*)(?::(?P<settings>[^+]*))?(?P<suffixes>(?:\+[^+]*)*)"
 )
 _EXAMPLES = {"none": "", "sparsity": "-0.5", "pattern": "-2of4", "bits": "-w4g128", "joint": "-0.5-w4g64"}
-
-
-class MethodError(ValueError):
-    """A method that does not exist, is spelled wrongly or does not fit the model."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +118,7 @@ class Method:
         if str(self.target):
             text += f"-{self.target}"
         if self.settings:
-            text += ":" + ",".join(f"{name}={_show(value)}" for name, value in self.settings)
+            text += ":" + ",".join(f"{name}={show(value)}" for name, value in self.settings)
         return text + "".join(f"+{suffix}" for suffix in self.suffixes)
 
 
@@ -152,7 +147,7 @@ def parse(spelling: str | Method) -> Method:
     if base is not None and target.kind not in algorithms()[base].targets:
         raise MethodError(f"method {text!r}: {base} does not take the target {target}")
     suffixes = _suffixes(match["suffixes"], target, text)
-    settings = _settings(match["settings"], entry.name, _settings_of(entry, suffixes), text)
+    settings = parse_settings(match["settings"], entry.name, _settings_of(entry, suffixes), text)
     if target.bits is None and (stray := [name for name, _ in settings if name in ("sym", "groups")]):
         raise MethodError(f"method {text!r}: {stray[0]} says how to quantize, but no target like w4g64 is given")
     return Method(entry.name, target, base, settings, suffixes)
@@ -163,7 +158,7 @@ def _suffixes(listed: str, target: Target, text: str) -> tuple[str, ...]:
     for suffix in suffixes:
         if suffix not in SUFFIXES:
             raise MethodError(
-                f"method {text!r}: unknown suffix '+{suffix}'{_nearest(suffix, list(SUFFIXES))} "
+                f"method {text!r}: unknown suffix '+{suffix}'{nearest(suffix, list(SUFFIXES))} "
                 f"There are: +{', +'.join(SUFFIXES)}"
             )
     if suffixes != tuple(SUFFIXES)[: len(suffixes)]:
@@ -179,22 +174,11 @@ def _settings_of(entry: Algorithm, suffixes: tuple[str, ...]) -> Mapping[str, Se
     return {**entry.settings, **RECONSTRUCTION_SETTINGS} if suffixes else entry.settings
 
 
-def _show(value: Value) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value)
-
-
 def _examples() -> list[str]:
     return [
         entry.name + ("(wanda)" if entry.takes_base else "") + _EXAMPLES[entry.targets[0]]
         for entry in algorithms().values()
     ]
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    found = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {found[0]!r}?" if found else "."
 
 
 def _algorithm(name: str, text: str) -> Algorithm:
@@ -267,45 +251,3 @@ def _target_part(token: str, text: str) -> dict[str, float | int]:
     if not 0 <= sparsity < 1:
         raise MethodError(f"method {text!r}: sparsity {token} is the share of zeros; expected 0 <= sparsity < 1")
     return {"sparsity": sparsity}
-
-
-def _settings(
-    listed: str | None, algorithm: str, known: Mapping[str, Setting], text: str
-) -> tuple[tuple[str, Value], ...]:
-    found: dict[str, Value] = {}
-    for item in [] if listed is None else listed.split(","):
-        name, equals, value = item.partition("=")
-        if not equals:
-            raise MethodError(f"method {text!r}: setting {item!r} is not spelled name=value")
-        if name not in known:
-            names = ", ".join(known) or "none"
-            raise MethodError(
-                f"method {text!r}: {algorithm} has no setting {name!r}"
-                f"{_nearest(name, list(known))} Its settings: {names}"
-            )
-        if name in found:
-            raise MethodError(f"method {text!r}: setting {name!r} is given twice")
-        found[name] = _value(value, name, known[name], text)
-    return tuple(sorted((name, value) for name, value in found.items() if value != known[name].default))
-
-
-def _value(word: str, name: str, setting: Setting, text: str) -> Value:
-    where = f"method {text!r}: setting {name}={word!r}"
-    if isinstance(setting.default, bool):
-        if word not in ("true", "false"):
-            raise MethodError(f"{where}; expected true or false")
-        return word == "true"
-    if isinstance(setting.default, str):
-        if word not in setting.choices:
-            hint = _nearest(word, list(setting.choices))
-            raise MethodError(f"{where}; expected one of {', '.join(setting.choices)}{hint}")
-        return word
-    try:
-        number = type(setting.default)(word)
-    except ValueError:
-        raise MethodError(f"{where}; expected a number like {_show(setting.default)}") from None
-    low, high = setting.low, setting.high
-    # Written so that NaN, which compares false with everything, is refused too.
-    if not ((low is None or number >= low) and (high is None or number <= high)):
-        raise MethodError(f"{where}; expected {low} to {high}")
-    return number

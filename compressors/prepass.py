@@ -18,6 +18,7 @@ from compressors.clock import Clock
 from compressors.method import Method
 from compressors.observe import Observer
 from compressors.report import CompressionError
+from compressors.statistics import working_dtype
 
 
 @dataclass
@@ -79,14 +80,19 @@ class DensePass:
 
     def gradients(self) -> dict[str, Tensor]:
         """By linear, sqrt of the sum over sequences of the squared gradient [out, in] of a sequence's loss (mean
-        next-token cross-entropy, nats); float32, on the host. One sequence at a time: the sum must not depend on how
-        they are batched.
+        next-token cross-entropy, nats); float32 (float64 of a float64 model), on the host. One sequence at a time:
+        the sum must not depend on how they are batched.
         """
+        if self.ids.shape[1] < 2:
+            raise CompressionError("token_ids: sequences of one token have no next token to take a gradient of")
         linears = {name: linear for block in self.blocks for name, linear in block.linears.items()}
         before = {name: parameter.requires_grad for name, parameter in self.model.named_parameters()}
         # The weights as they are (bfloat16 say) take part in the graph; only the sum of squares is in float32.
         owners = list({id(p): p for p in map(models.parameter_of, linears.values())}.values())
-        sums = {name: torch.zeros_like(models.matrix(linear), dtype=torch.float32) for name, linear in linears.items()}
+        sums = {}
+        for name, linear in linears.items():
+            weight = models.matrix(linear)
+            sums[name] = torch.zeros_like(weight, dtype=working_dtype(weight.dtype))
         home = next(self.model.parameters()).device
         try:
             self.model.to(self.device)
@@ -103,7 +109,8 @@ class DensePass:
                 for name, linear in linears.items():
                     gradient = by_owner[id(models.parameter_of(linear))]
                     if gradient is not None:  # an expert that no token of this sequence was sent to
-                        sums[name] += models.oriented(linear, gradient).float().square().to(sums[name].device)
+                        gradient = models.oriented(linear, gradient).to(sums[name].dtype)
+                        sums[name] += gradient.square().to(sums[name].device)
         finally:
             for name, parameter in self.model.named_parameters():
                 parameter.requires_grad_(before[name])

@@ -187,15 +187,8 @@ class _Walk:
         notes = self.plan.details.setdefault(self.method.algorithm, {})
         calls = [calls[index] for calls in captured.calls]
         task = BlockTask(
-            block,
-            inputs,
-            calls,
-            groups,
-            self.method,
-            models.heads(self.model),
-            self.remember,
-            notes.__setitem__,
-        )
+            block, inputs, calls, groups, self.method, models.heads(self.model), self.remember, notes.__setitem__
+        )  # fmt: skip
         for done in self.compress_block(task):
             linear = block.linears[done.name]
             if done.seen.tokens == 0:

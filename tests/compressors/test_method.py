@@ -73,7 +73,7 @@ REFUSED = [
     ("wanda-0.5+br+cr", "+br+gp+cr"),
     ("gptq-w4g64+br", "pruning method"),
     ("wanda-0.5:epochs=3", "no setting 'epochs'"),
-    ("wanda-0.5:epochs=-1+br", "expected 0"),
+    ("wanda-0.5:epochs=-1+br", "at least 0"),
     ("dsnot-0.5", "dsnot(wanda)-0.5"),
     ("dsnot(gptq)-0.5", "starts from a pruning method"),
     ("owl(dsnot)-0.5", "starts from a pruning method"),
