@@ -34,10 +34,15 @@ def variance(group: Group, outcome: Outcome, settings: Settings) -> Verdict:
     if max((m.shape[1] for m in outcome.values.values()), default=0) < 2:
         return Verdict(**base, outcome="refused", reason="one draw a source shows no spread: run at least five draws")
     part = statistics.variance_component(outcome.pooled(), settings.confidence)
+    detectable = _detectable_sd(part, settings)
     if limit is None:
         verdict, words = "inconclusive", "no limit is set for this method"
     elif part.low > limit:
         verdict, words = "fail", f"the draws cause more than the limit of {limit:.4g}"
+    elif detectable > limit:
+        items = round(part.n_items * (detectable / limit) ** 2)
+        verdict = "refused"
+        words = f"an SD under {detectable:.4g} cannot be seen here: it needs about {items} items or more draws"
     elif part.high < limit:
         verdict, words = "pass", f"the draws cause less than the limit of {limit:.4g}"
     else:
@@ -58,19 +63,19 @@ def variance(group: Group, outcome: Outcome, settings: Settings) -> Verdict:
         low=part.low,
         high=part.high,
         p=None if limit is None else part.p_above(limit),
-        detectable=None if limit is None else _detectable_sd(part, limit, settings),
+        detectable=detectable,
         details=details,
     )
 
 
-def _detectable_sd(part: statistics.VarianceComponent, limit: float, settings: Settings) -> float:
-    """Smallest true SD above ``limit`` that this many draws would show with the stated power."""
-    from scipy.stats import chi2
+def _detectable_sd(part: statistics.VarianceComponent, settings: Settings) -> float:
+    """Smallest true SD over draws that so many draws and items would tell from none, with the stated power."""
+    from scipy.stats import chi2, f
 
-    n, df = part.n_items, part.df_draws
-    ratio = float(chi2.ppf(1 - settings.alpha, df) / chi2.ppf(1 - settings.power, df))
-    variance = ((n * limit**2 + part.ms_residual) * ratio - part.ms_residual) / n
-    return float(variance**0.5)
+    df = part.df_draws
+    critical = float(f.ppf(1 - settings.alpha, df, part.df_residual))
+    ratio = df * critical / float(chi2.ppf(1 - settings.power, df))
+    return float((part.ms_residual * max(0.0, ratio - 1) / part.n_items) ** 0.5)
 
 
 def source(group: Group, outcome: Outcome, settings: Settings) -> Verdict:
