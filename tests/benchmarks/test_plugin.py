@@ -98,6 +98,12 @@ def records(store: Path) -> dict[str, dict]:
     return found
 
 
+def wait_for_records(store: Path, count: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and len(list((store / "records").glob("*.gz"))) < count:
+        time.sleep(0.02)
+
+
 def counts(output: str) -> dict[str, int]:
     line = output.strip().splitlines()[-1]
     return {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", line)}
@@ -200,10 +206,7 @@ def test_interrupt_keeps_what_is_done_and_the_next_run_goes_on(suite, mini):
         text=True,
         env={**os.environ, "CALIBENCH_CACHE": str(mini / "cache")},
     )
-    folder = suite.store / "records"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and (not folder.is_dir() or len(list(folder.glob("*.gz"))) < 2):
-        time.sleep(0.02)
+    wait_for_records(suite.store, 2)
     process.send_signal(signal.SIGINT)
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 2, output
@@ -214,6 +217,43 @@ def test_interrupt_keeps_what_is_done_and_the_next_run_goes_on(suite, mini):
     whole = records(suite.store)
     assert len(whole) == 9
     assert {name: whole[name] for name in kept} == kept
+
+
+def test_killed_in_the_middle_nothing_is_lost_and_nothing_done_twice(suite, mini):
+    process = subprocess.Popen(
+        command(mini, suite.store, "-n", "2"),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env={**os.environ, "CALIBENCH_CACHE": str(mini / "cache")},
+    )
+    wait_for_records(suite.store, 3)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=60)
+    kept = {path: path.stat().st_mtime_ns for path in (suite.store / "records").glob("*.gz")}
+    done = suite("-n", "2")
+    assert done.returncode == 0, done.stdout
+    assert len(records(suite.store)) == 9
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert "set aside" not in done.stdout
+
+
+def test_other_threads_and_batch_size_do_not_fail_a_gate(suite, copied, mini, tmp_path):
+    """An A/A test: nothing was changed but what must not matter, so no gate may see a regression."""
+    profile = tmp_path / "same.toml"
+    shutil.copy(mini / "mini.toml", profile)
+    made = suite("--profile", str(profile), "--judge-only", "--update-baselines")
+    assert made.returncode == 0, made.stdout
+    assert (tmp_path / "same.baseline.json").is_file()
+    suite.store = tmp_path / "other"
+    done = suite("--profile", str(profile), "--threads", "2", "--batch-size", "3")
+    assert done.returncode == 0, done.stdout
+    verdicts = json.loads((suite.store / "verdicts.json").read_text())
+    assert "fail" not in {verdict["outcome"] for verdict in verdicts}
+    judged = [verdict for verdict in verdicts if verdict["gate"] in ("regression", "reconstruction")]
+    assert judged
+    assert any(verdict["outcome"] == "pass" for verdict in judged)
 
 
 def test_a_corrupt_record_is_set_aside_recomputed_and_said(suite, copied):
