@@ -114,6 +114,9 @@ def verdict_report(verdict: Verdict) -> pytest.TestReport:
 
 
 def send_reports(config: pytest.Config, verdicts: list[Verdict]) -> None:
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None and config.get_verbosity() <= 0:
+        terminal.showfspath = False
     for verdict in verdicts:
         report = verdict_report(verdict)
         config.hook.pytest_runtest_logstart(nodeid=report.nodeid, location=report.location)
@@ -157,5 +160,6 @@ def write_baseline(profile: dict[str, Any], baseline: dict[str, Any]) -> Path:
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
         json.dump(baseline, file, indent=1, sort_keys=True)
         file.write("\n")
+    os.chmod(file.name, 0o644)  # a temporary file is its owner's alone; a baseline is committed and shared
     os.replace(file.name, path)
     return path
