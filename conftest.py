@@ -65,13 +65,31 @@ def run_case(request: pytest.FixtureRequest, record_property: Any) -> Iterator[A
     def run(case: Any) -> Any:
         record_property("case", case.id)
         session.stage.begin(case.id)
-        record, found = session.runner.run(case)
+        try:
+            record, found = session.runner.run(case)
+        except errors_for_people() as error:
+            pytest.fail(f"{case.id}: {error}", pytrace=False)
         for name, value in session.properties(case, record, found).items():
             record_property(name, value)
         return record
 
     yield run
     session.stage.end()
+
+
+def errors_for_people() -> tuple[type[Exception], ...]:
+    """Errors that say by themselves what is wrong and what to do: a traceback would bury it."""
+    import compressors
+    import fixtures
+
+    ours = (
+        fixtures.ModelError,
+        fixtures.SourceError,
+        fixtures.CapacityError,
+        fixtures.PackageError,
+        fixtures.StoreError,
+    )
+    return (*ours, fixtures.TaskError, fixtures.ScoringError, compressors.MethodError, compressors.CompressionError)
 
 
 def pytest_report_teststatus(report: Any, config: pytest.Config) -> Any:

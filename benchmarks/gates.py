@@ -13,7 +13,14 @@ from typing import Any
 
 from benchmarks import gates_change as change
 from benchmarks import gates_draws as draws
-from benchmarks.gates_baseline import baseline_difference, draw_count, draw_list, make_baseline, retraining_spread
+from benchmarks.gates_baseline import (
+    baseline_difference,
+    draw_count,
+    draw_list,
+    draw_text,
+    make_baseline,
+    retraining_spread,
+)
 from benchmarks.gates_reconstruction import reconstruction
 from benchmarks.gates_settings import GateError, Settings
 from fixtures.records import Record, Verdict
@@ -44,11 +51,12 @@ def plan(group: Group, settings: Settings, baseline: Baseline | None) -> list[tu
     calibrated = is_calibrated(group.method)
     planned = [("null", "")]
     for name in planned_outcomes(group):
-        if calibrated:
+        # One draw a source shows no spread, and no source can be told from its draw: nothing to plan.
+        if calibrated and group.planned_draws > 1:
             planned += [("variance", name), ("source", name)]
         if baseline is not None:
             planned.append(("regression", name))
-        if settings.of("release_margin" if name == "loss" else "release_margin_accuracy", group.method) is not None:
+        if settings.of("release_margin" if name == "loss" else "release_margin_accuracy", group) is not None:
             planned.append(("release", name))
     if baseline is not None:
         planned.append(("reconstruction", ""))
@@ -87,6 +95,8 @@ def _against_baseline(
     here, there = draw_list(group), entry["draws"]
     if here != there:
         raise ValueError(f"the baseline has {draw_count(there)} draws and they are not the {draw_count(here)} here")
+    if entry.get("text") != draw_text(group):
+        raise ValueError("the baseline was calibrated on other text or amounts of it, or scored on more or less of it")
     if gate == "reconstruction":
         return reconstruction(group, settings, baseline, entry, family)
     outcome = OUTCOMES[name](group)

@@ -45,8 +45,13 @@ def make_baseline(
         "retraining_sd": (previous or {}).get("retraining_sd", {}),
         "environment": _environment(records),
         "runs": {"records": len(records), "last": max((r.created for r in records), default="")},
-        "groups": {group.label: _entry(group) for group in groups},
+        "groups": {**_kept(manifest, previous), **{group.label: _entry(group) for group in groups}},
     }
+
+
+def _kept(manifest: dict[str, Any], previous: dict | None) -> dict[str, Any]:
+    """Groups of the old baseline that stay: all, if options narrowed this run to a part of the profile's grid."""
+    return dict((previous or {}).get("groups", {})) if manifest.get("narrowed") else {}
 
 
 def _environment(records: Sequence[Record]) -> dict[str, list[str]]:
@@ -60,7 +65,11 @@ def _environment(records: Sequence[Record]) -> dict[str, list[str]]:
 
 def _entry(group: Group) -> dict[str, Any]:
     first = next(iter(group.records.values()))
-    entry: dict[str, Any] = {"model_hash": first.keys.get("model_hash"), "draws": draw_list(group)}
+    entry: dict[str, Any] = {
+        "model_hash": first.keys.get("model_hash"),
+        "draws": draw_list(group),
+        "text": draw_text(group),
+    }
     for name in planned_outcomes(group):
         try:
             outcome = OUTCOMES[name](group)
@@ -128,6 +137,12 @@ def _flips(group: Group) -> float:
 def columns(group: Group) -> list[str]:
     """Sources in the order in which stored columns lie, which must not depend on the order of a profile."""
     return sorted(group.sources)
+
+
+def draw_text(group: Group) -> str:
+    """Fingerprint of what was calibrated on and of how much of each document was scored."""
+    draws = [(r.case["draw"]["n_sequences"], r.draw.get("sha256")) for s in columns(group) for r in group.draws[s]]
+    return fingerprint([[list(draw) for draw in draws], group.cases[0]["evaluation"].get("document_tokens")])[:SHORT]
 
 
 def draw_list(group: Group) -> dict[str, str]:

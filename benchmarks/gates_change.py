@@ -89,7 +89,7 @@ def regression_loss(
     interval = _paired_interval(
         by_item, by_draw, [len(group.draws[s]) for s in columns(group)], settings.confidence
     ).widened(extra)
-    margin = settings.need("regression_margin", group.method)
+    margin = settings.need("regression_margin", group)
     detectable = None
     n_draws = matrix.shape[1]
     if stored["draw_error"] is not None:
@@ -146,7 +146,7 @@ def regression_accuracy(
     test = statistics.sign_flip(before, after)
     drop = (before - after).mean(axis=1)
     interval = Interval.of_t(drop.mean(), drop.std(ddof=1) / math.sqrt(drop.size), drop.size - 1, settings.confidence)
-    margin = settings.need("regression_margin_accuracy", group.method)
+    margin = settings.need("regression_margin_accuracy", group)
     n = drop.size
     detectable = statistics.detectable_flips(stored["disagreement"], n, settings.alpha / family, settings.power)
     need = f"it needs about {statistics.items_needed(detectable, margin, n)} items instead of {n}"
@@ -158,7 +158,7 @@ def regression_accuracy(
 def release(group: Group, outcome: Outcome, settings: Settings) -> Verdict | None:
     """Compressed against dense: is the damage, averaged over sources, at most the margin? None if no margin is set."""
     loss = outcome.name == "loss"
-    margin = settings.of("release_margin" if loss else "release_margin_accuracy", group.method)
+    margin = settings.of("release_margin" if loss else "release_margin_accuracy", group)
     if margin is None:
         return None
     values = outcome.pooled()

@@ -23,7 +23,7 @@ def variance(group: Group, outcome: Outcome, settings: Settings) -> Verdict:
     Fails if the lower bound exceeds the limit, passes if the upper bound is under it. With one draw a source the gate
     is refused.
     """
-    limit = settings.of("variance_limit" if outcome.name == "loss" else "variance_limit_accuracy", group.method)
+    limit = settings.of("variance_limit" if outcome.name == "loss" else "variance_limit_accuracy", group)
     base: dict[str, Any] = {
         "gate": "variance",
         "subject": subject(group, outcome),
@@ -80,7 +80,7 @@ def _detectable_sd(part: statistics.VarianceComponent, settings: Settings) -> fl
 
 def source(group: Group, outcome: Outcome, settings: Settings) -> Verdict:
     """Which source is best beyond the draws? Descriptive: passes if that was decided, never fails."""
-    margin = settings.of("source_margin" if outcome.name == "loss" else "source_margin_accuracy", group.method)
+    margin = settings.of("source_margin" if outcome.name == "loss" else "source_margin_accuracy", group)
     base: dict[str, Any] = {
         "gate": "source",
         "subject": subject(group, outcome),

@@ -52,7 +52,7 @@ def reconstruction(
     extra = math.sqrt(2) * spread
     confidence = 1 - (1 - settings.confidence) / count
     interval = Interval.of_t(float(means[worst]), math.hypot(error, extra), df, confidence)
-    margin = math.log1p(settings.need("reconstruction_margin", group.method))
+    margin = math.log1p(settings.need("reconstruction_margin", group))
     detectable = None
     if stored["draw_sd"] is not None:
         noise = math.hypot(math.sqrt(2 / difference.shape[1]) * stored["draw_sd"], extra)

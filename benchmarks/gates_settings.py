@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reports.groups import Group
 
 NAMES = ("variance", "source", "null", "regression", "release", "reconstruction")
 
@@ -37,18 +40,19 @@ class Settings:
     release_margin_accuracy: Any = None
     reconstruction_margin: Any = 0.1
 
-    def of(self, name: str, method: str) -> float | None:
-        """The setting ``name`` for a method."""
+    def of(self, name: str, group: Group) -> float | None:
+        """The setting ``name`` for a group: of its model, else of its method, else the default."""
         value = getattr(self, name)
         if isinstance(value, Mapping):
-            return value.get(method, value.get("default"))
+            by_model = value.get(group.name, value.get("default"))
+            return by_model if group.name in value else value.get(group.method, by_model)
         return value
 
-    def need(self, name: str, method: str) -> float:
-        """As :meth:`of`; raises ``ValueError`` if the table has neither the method nor a default."""
-        value = self.of(name, method)
+    def need(self, name: str, group: Group) -> float:
+        """As :meth:`of`; raises ``ValueError`` if the table has neither the model, the method nor a default."""
+        value = self.of(name, group)
         if value is None:
-            raise ValueError(f"[gates] {name} has no entry for {method} and no default")
+            raise ValueError(f"[gates] {name} has no entry for {group.label} and no default")
         return value
 
     @classmethod

@@ -32,6 +32,7 @@ class Overrides:
     items: int | None = None
     sequences: int | None = None
     length: int | None = None
+    slices: int | None = None
     packing: str | None = None
     dtype: str | None = None
     device: str | None = None
@@ -189,12 +190,18 @@ def _grid_cases(
         for name in ("dtype", "device", "threads", "batch_size", "propagation")
         if getattr(overrides, name) is not None or name in grid
     }
+    slices = overrides.slices or grid.get("slices", 10)
+    if max(seeds) >= slices:
+        raise GridError(
+            f"--seeds: seed {max(seeds)} is beyond the {slices} draws that each source is dealt into (seeds 0 to "
+            f"{slices - 1}); --slices {max(seeds) + 1} makes more, each with less text, and other draws of every seed"
+        )
     draw = {
         "n_sequences": overrides.sequences or grid["sequences"],
         "sequence_length": overrides.length or grid["length"],
         "packing": overrides.packing or grid.get("packing", "stream"),
         "bos": grid.get("bos", False),
-        "slices": max(grid.get("slices", 10), *(seed + 1 for seed in seeds)),
+        "slices": slices,
         "loader": grid.get("loader", "calibench"),
     }
     for model in models:

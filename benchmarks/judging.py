@@ -18,7 +18,7 @@ INCONCLUSIVE_EXIT = 6
 BASELINES = Path(__file__).parent / "baselines"
 
 
-def make_manifest(profile: dict[str, Any], cases: list[Case]) -> dict[str, Any]:
+def make_manifest(profile: dict[str, Any], cases: list[Case], narrowed: bool = False) -> dict[str, Any]:
     """What the run is about, whatever ``-k`` leaves of it: the family of the gates is this one's."""
     import fixtures
 
@@ -27,6 +27,7 @@ def make_manifest(profile: dict[str, Any], cases: list[Case]) -> dict[str, Any]:
         "title": profile.get("title", profile["name"]),
         "cases": [case.to_dict() for case in cases],
         "gates": profile.get("gates", {}),
+        "narrowed": narrowed,
         "licences": fixtures.licences(),
     }
 
@@ -38,17 +39,30 @@ def find_records(store: Store, cases: list[Case]) -> tuple[list[Record], dict[st
 
     records, missing = [], {}
     for case in cases:
-        pointer = store.load_json(runner.case_pointer(case))
-        record = store.load(pointer["record"]) if pointer else None
+        record = store.follow(runner.case_pointer(case))
         if record is None:
             missing[case.id] = "not run yet"
         elif record.keys["method_code"] != compressors.code_hash(compressors.parse(case.method)):
             missing[case.id] = "its record was made by other code of the compressor; run the case again"
         elif record.keys["evaluation_key"] != runner.evaluation_fingerprint(case):
             missing[case.id] = "its record was scored by other code, data or versions; run the case again"
+        elif outdated := _changed(case, record):
+            missing[case.id] = f"its record was made from {outdated}; run the case again"
         else:
             records.append(record)
     return records, missing
+
+
+def _changed(case: Case, record: Record) -> str:
+    """What of the user's own files has changed since the record was made; empty if nothing has."""
+    import fixtures
+
+    model = fixtures.resolve_model(case.model)
+    if model.kind == "folder" and model.content_hash != record.keys["model_hash"]:
+        return "other files of the model"
+    if case.draw and fixtures.get_source(case.draw.source).fingerprint != record.draw["source_fingerprint"]:
+        return "other text of the source"
+    return ""
 
 
 def gate_error() -> type[Exception]:
@@ -79,16 +93,13 @@ def load_baseline(profile: dict[str, Any]) -> dict[str, Any] | None:
 def judge(
     store: Store, manifest: dict[str, Any], cases: list[Case], profile: dict[str, Any]
 ) -> tuple[list[Record], list[Verdict]]:
-    """Records and verdicts; manifest and verdicts are stored beside the records."""
+    """Records and verdicts of a manifest."""
     from benchmarks import gates
 
     records, missing = find_records(store, cases)
     manifest["missing"] = missing
-    manifest["set_aside"] = [str(entry) for entry in store.set_aside]
-    verdicts = gates.judge(manifest, records, load_baseline(profile))
-    store.save_json("manifest", manifest)
-    store.save_json("verdicts", [verdict.to_dict() for verdict in verdicts])
-    return records, verdicts
+    manifest["set_aside"] = [f"{name}: {why}" for name, why in store.set_aside]
+    return records, gates.judge(manifest, records, load_baseline(profile))
 
 
 def verdict_report(verdict: Verdict) -> pytest.TestReport:

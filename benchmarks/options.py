@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,19 @@ def _items(text: str) -> int:
     return 0 if text in ("all", "0") else _positive(text)
 
 
+def _names(text: str) -> tuple[str, ...]:
+    names = split_list(text)
+    if not names:
+        raise ValueError("expected at least one name")
+    return names
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", text):
+        raise ValueError(f"expected cpu, cuda or cuda:1, not {text!r}")
+    return text
+
+
 def _shard(text: str) -> tuple[int, int]:
     part, _, parts = text.partition("/")
     if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
@@ -49,7 +63,7 @@ def add_options(parser: pytest.Parser) -> None:
     def option(name: str, **kwargs: Any) -> None:
         group.addoption(name, **kwargs)
 
-    names = _checked(split_list)
+    names = _checked(_names)
     option("--profile", default="quick", metavar="NAME", help="grid to run: a name or a .toml file (default: quick)")
     option("--models", type=names, metavar="A,B", help="models: names, hub ids (name@revision) or folders")
     option("--methods", type=names, metavar="A,B", help="methods by spelling, e.g. wanda-0.5,gptq-w4g64")
@@ -59,10 +73,11 @@ def add_options(parser: pytest.Parser) -> None:
     option("--items", type=_checked(_items), metavar="N|all", help="items a task, chosen by seed")
     option("--sequences", type=_checked(_positive), metavar="N", help="calibration sequences a draw")
     option("--length", type=_checked(_positive), metavar="N", help="tokens a calibration sequence")
+    option("--slices", type=_checked(_positive), metavar="N", help="disjoint draws a source is dealt into (default 10)")
     option("--packing", choices=("stream", "document"), help="how documents fill sequences")
     option("--propagation", choices=("sequential", "dense"), help="whose outputs feed the next block")
     option("--dtype", choices=("float32", "bfloat16", "float16"), help="weights and arithmetic")
-    option("--device", metavar="NAME", help="cpu, cuda, cuda:1 ...")
+    option("--device", type=_checked(_device), metavar="NAME", help="cpu, cuda, cuda:1 ...")
     option("--threads", type=_checked(_positive), metavar="N", help="threads a process (changes float results)")
     option("--batch-size", type=_checked(_positive), metavar="N", help="sequences a forward pass")
     option("--store", metavar="DIR", help="results: found again by later runs (default: reports/out)")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks import github, judging, options
-from benchmarks.grid import GridError, build_cases, load_profile
+from benchmarks.grid import GridError, Overrides, build_cases, load_profile
 from benchmarks.progress import Progress, StageFile
 from fixtures.records import Case, Record, Verdict
 
@@ -56,6 +56,11 @@ class Session:
     @cached_property
     def cases(self) -> list[Case]:
         return build_cases(self.profile, options.overrides(self.config))
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether options took the grid away from what the profile says."""
+        return options.overrides(self.config) != Overrides()
 
     def cases_to_run(self) -> list[Case]:
         """This shard's cases. The manifest, and so the family of the gates, is the whole."""
@@ -179,17 +184,19 @@ class Session:
         from reports import write
 
         try:
-            self.manifest = judging.make_manifest(self.profile, self.cases)
+            self.manifest = judging.make_manifest(self.profile, self.cases, self.narrowed)
             self.records, self.verdicts = judging.judge(self.store, self.manifest, self.cases, self.profile)
             judging.send_reports(self.config, self.verdicts)
+            cases_failed = bool(self.failures) or status not in (0, int(pytest.ExitCode.NO_TESTS_COLLECTED))
             status = judging.exit_status(status, judge_only, self.verdicts, self.config.getoption("strict_gates"))
+            self.store.save_json("manifest", self.manifest)
+            self.store.save_json("verdicts", [verdict.to_dict() for verdict in self.verdicts])
             if self.records:
                 self.report = write(self.manifest, self.records, self.verdicts, self.root)
                 github.write_step_summary(self.report.with_name("report.md").read_text(encoding="utf-8"))
             if self.config.getoption("update_baselines"):
-                failed = bool(self.failures) or status not in (0, judging.INCONCLUSIVE_EXIT)
                 path, difference = judging.update_baseline(
-                    self.profile, self.manifest, self.records, self.verdicts, failed
+                    self.profile, self.manifest, self.records, self.verdicts, cases_failed
                 )
                 self.notes.append(f"baseline written: {path}\n{difference}")
         except (StoreError, GridError, judging.gate_error()) as error:

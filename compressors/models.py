@@ -130,7 +130,7 @@ def checked_tokens(model: nn.Module, token_ids: Any) -> Tensor:
     Raises ``CompressionError`` if there are none, if they are not such a table, if one is outside the vocabulary or
     if the sequences are longer than the model's positions.
     """
-    ids = torch.as_tensor(token_ids)
+    ids = token_ids.clone() if isinstance(token_ids, Tensor) else torch.tensor(token_ids)
     if ids.ndim != 2 or ids.dtype.is_floating_point or ids.dtype == torch.bool:
         raise CompressionError(
             f"token_ids: expected integers [n_sequences, sequence_length], got {ids.dtype} {list(ids.shape)}"

@@ -5,6 +5,7 @@ Damage is nats a token (per document) minus the dense model's on the same docume
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -65,6 +66,12 @@ class Group:
         return {source: [r for _, r in sorted(rows, key=lambda row: row[0])] for source, rows in found.items()}
 
     @property
+    def planned_draws(self) -> int:
+        """Most draws that the manifest has of any source."""
+        counts = Counter(case["draw"]["source"] for case in self.cases if case["draw"])
+        return max(counts.values(), default=0)
+
+    @property
     def sources(self) -> list[str]:
         return list(self.draws)
 
@@ -108,6 +115,10 @@ class Group:
     def _losses(self, record: Record) -> np.ndarray:
         if self._documents(record) != self.documents:
             raise ValueError(f"{record.id} was scored on other documents than the rest of {self.label}")
+        if self.dense is not None and record.keys.get("model_hash") != self.dense.keys.get("model_hash"):
+            raise ValueError(f"{record.id} and {self.dense.id} are of different files of the model: run both again")
+        if self.dense is not None and any(s.tokens != self.dense.nll[name].tokens for name, s in self._judged(record)):
+            raise ValueError(f"{record.id} and {self.dense.id} cut the documents into different tokens")
         parts = [_per_document(scores) for _, scores in self._judged(record)]
         return np.concatenate(parts) if parts else np.empty(0)
 
