@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fixtures.records import Record, label
-from reports.groups import FAR, Group
+from reports.groups import FAR, Group, is_calibrated
 
 
 def notes(manifest: dict[str, Any], records: Sequence[Record], groups: Sequence[Group]) -> list[str]:
@@ -19,7 +19,7 @@ def notes(manifest: dict[str, Any], records: Sequence[Record], groups: Sequence[
         lines.append(f"{len(foreign)} records belong to no case of this run and were left out: {foreign[0]} ...")
     if manifest.get("set_aside"):
         lines.append(f"{len(manifest['set_aside'])} unreadable records were set aside: {manifest['set_aside'][0]}")
-    lines += [*_far_domains(groups), *_cut_documents(records)]
+    lines += [*_far_domains(groups), *_single_draws(groups), *_cut_documents(records)]
     for name, counts in _repairs(records).items():
         lines += [f"{name}: {text}" for text in counts]
     return lines
@@ -44,6 +44,14 @@ def _far_domains(groups: Sequence[Group]) -> Iterable[str]:
         losses = ", ".join(f"{name} ({loss:.2f} nats a token)" for name, loss in domains.items())
         why = f"the dense model is more than {FAR:g} nats worse there than on its best domain"
         yield f"{model}: scored but not judged, since {why}: {losses}"
+
+
+def _single_draws(groups: Sequence[Group]) -> Iterable[str]:
+    """Gates that are not planned for want of draws, a line a model."""
+    for model in dict.fromkeys(
+        group.name for group in groups if is_calibrated(group.method) and group.planned_draws < 2
+    ):
+        yield f"{model}: one draw a source, so no gate asks about draws or sources there (two draws, better five)"
 
 
 def _cut_documents(records: Sequence[Record]) -> Iterable[str]:

@@ -83,8 +83,11 @@ def test_methods_are_replaced_and_spelled_canonically():
     assert [case.id for case in found] == ["known-corpus-1m-dense", "known-corpus-1m-gptq-w3g64-web-s0"]
 
 
-def test_more_seeds_than_slices_means_more_slices():
-    found = cases(models=("known-corpus-1m",), methods=("wanda-0.5",), sources=("web",), seeds=tuple(range(12)))
+def test_a_seed_beyond_the_slices_is_refused_and_more_slices_are_asked_for_by_name():
+    chosen = {"models": ("known-corpus-1m",), "methods": ("wanda-0.5",), "sources": ("web",)}
+    with pytest.raises(GridError, match=r"seed 11 is beyond the 10 draws.*--slices 12"):
+        cases(**chosen, seeds=tuple(range(12)))
+    found = cases(**chosen, seeds=tuple(range(12)), slices=12)
     assert {case.draw.slices for case in found if case.draw} == {12}
 
 

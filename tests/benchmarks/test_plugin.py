@@ -104,6 +104,12 @@ def wait_for_records(store: Path, count: int) -> None:
         time.sleep(0.02)
 
 
+def model_hashes(store: Path) -> set[str]:
+    from fixtures.store import Store
+
+    return {record.keys["model_hash"] for record in Store(store).records()}
+
+
 def counts(output: str) -> dict[str, int]:
     line = output.strip().splitlines()[-1]
     return {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", line)}
@@ -279,6 +285,9 @@ def test_a_corrupt_record_is_set_aside_recomputed_and_said(suite, copied):
         (["--profile", "quik"], "quick"),
         (["--seeds", "0"], "no draws"),
         (["--items", "-3"], "--items"),
+        (["--seeds", "40,"], "--slices 41"),
+        (["--device", "gpu"], "--device"),
+        (["--methods", ""], "at least one name"),
         (["--methods", "wnda-0.5", "-n", "2"], "wanda"),
     ],
 )
@@ -290,11 +299,44 @@ def test_a_bad_option_is_a_usage_error_that_names_it(suite, arguments, says):
     assert "Traceback" not in output
 
 
-def test_a_seed_beyond_the_text_is_an_error_that_names_the_source(suite):
-    done = suite("--seeds", "40,", "--sequences", "64")
+def test_more_than_a_slice_holds_is_one_line_that_names_source_and_seed(suite):
+    done = suite("--sequences", "4000", "--seeds", "1", "--methods", "wanda-0.5")
     assert done.returncode == 1
     assert "first.jsonl" in done.stdout
-    assert "seed 40" in done.stdout
+    assert "seed 0" in done.stdout
+    assert "def test_case" not in done.stdout, "a traceback buries the sentence"
+
+
+def test_a_changed_tokenizer_is_another_model(mini, suite, tmp_path):
+    folder = tmp_path / "tiny"
+    shutil.copytree(mini / "tiny", folder)
+    only = ["--models", str(folder), "--methods", "wanda-0.5", "--seeds", "1"]
+    assert suite(*only).returncode == 0
+    before = model_hashes(suite.store)
+    tokenizer = folder / "tokenizer.json"
+    content = json.loads(tokenizer.read_text())
+    content["normalizer"] = {"type": "Lowercase"}
+    tokenizer.write_text(json.dumps(content))
+    judged = suite(*only, "--judge-only")
+    assert "other files of the model" in judged.stdout
+    assert suite(*only).returncode == 0
+    assert len(before) == 1
+    assert len(model_hashes(suite.store) - before) == 1, "dense and compressed were scored with different tokenizers"
+
+
+def test_an_incomplete_checkpoint_is_refused_by_name(mini, suite, tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    folder = tmp_path / "tiny"
+    shutil.copytree(mini / "tiny", folder)
+    weights = load_file(folder / "model.safetensors")
+    gone = next(name for name in weights if "q_proj" in name)
+    del weights[gone]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    done = suite("--models", str(folder), "-m", "case(method='dense')")
+    assert done.returncode == 1
+    assert "lack" in done.stdout
+    assert gone in done.stdout
 
 
 def test_a_group_size_that_does_not_divide_names_the_linear_and_what_would(suite):
