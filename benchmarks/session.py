@@ -6,6 +6,7 @@ controller, which never collects, knows the manifest from the options and judges
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -194,6 +195,9 @@ class Session:
             if self.records:
                 self.report = write(self.manifest, self.records, self.verdicts, self.root)
                 github.write_step_summary(self.report.with_name("report.md").read_text(encoding="utf-8"))
+            else:
+                reasons = Counter(self.manifest["missing"].values()).most_common()
+                self.notes += [f"nothing to report: {count} cases: {reason}" for reason, count in reasons]
             if self.config.getoption("update_baselines"):
                 path, difference = judging.update_baseline(
                     self.profile, self.manifest, self.records, self.verdicts, cases_failed
