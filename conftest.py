@@ -65,10 +65,13 @@ def run_case(request: pytest.FixtureRequest, record_property: Any) -> Iterator[A
     def run(case: Any) -> Any:
         record_property("case", case.id)
         session.stage.begin(case.id)
+        problem = ""
         try:
             record, found = session.runner.run(case)
         except errors_for_people() as error:
-            pytest.fail(f"{case.id}: {error}", pytrace=False)
+            problem = f"{case.id}: {error}"
+        if problem:  # outside of the handler, else pytest shows the chain of exceptions above the sentence
+            pytest.fail(problem, pytrace=False)
         for name, value in session.properties(case, record, found).items():
             record_property(name, value)
         return record

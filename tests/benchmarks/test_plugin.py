@@ -305,6 +305,7 @@ def test_more_than_a_slice_holds_is_one_line_that_names_source_and_seed(suite):
     assert "first.jsonl" in done.stdout
     assert "seed 0" in done.stdout
     assert "def test_case" not in done.stdout, "a traceback buries the sentence"
+    assert "During handling" not in done.stdout
 
 
 def test_a_changed_tokenizer_is_another_model(mini, suite, tmp_path):
