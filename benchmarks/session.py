@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks import github, judging, options
+from benchmarks.controls import with_controls
 from benchmarks.grid import GridError, Overrides, build_cases, load_profile
 from benchmarks.progress import Progress, StageFile
 from fixtures.records import Case, Record, Verdict
@@ -56,7 +57,8 @@ class Session:
 
     @cached_property
     def cases(self) -> list[Case]:
-        return build_cases(self.profile, options.overrides(self.config))
+        cases = build_cases(self.profile, options.overrides(self.config))
+        return with_controls(self.profile, cases, self.narrowed)
 
     @property
     def narrowed(self) -> bool:
