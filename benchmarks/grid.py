@@ -8,15 +8,35 @@ import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+from benchmarks import axes
 from fixtures.records import Case, DrawSpec, EvaluationSpec
 
 PROFILES = Path(__file__).resolve().parent / "profiles"
+# Each is a file benchmarks/test_<question>.py, which runs the cases of the grids that name it.
+QUESTIONS = (
+    "calibration_source",
+    "sparsity",
+    "amount",
+    "sequence_length",
+    "data_vs_algorithm",
+    "model_size",
+    "known_corpus",
+    "reconstruction",
+    "self_generation",
+    "similarity",
+)
+KEYS = (
+    *("models", "methods", "sources", "seeds", "sequences", "length", "slices", "loader", "evaluation"),
+    *("packing", "bos", "dtype", "device", "threads", "batch_size", "propagation"),
+    *("question", "default", "amounts", "lengths", "packings", "batch_sizes", "propagations"),
+)
 
 
-class GridError(ValueError):
+class GridError(axes.AxisError):
     """A profile or option that does not describe a grid; the message names the option and what was expected."""
 
 
@@ -145,13 +165,25 @@ def build_cases(profile: dict[str, Any], overrides: Overrides) -> list[Case]:
 
     Raises :class:`GridError` for unknown names and for a grid that comes out empty.
     """
+    return [case for case, _ in _build(profile, overrides)]
+
+
+def build_questions(profile: dict[str, Any], overrides: Overrides) -> dict[str, str]:
+    """The question (one of ``QUESTIONS``) of every case by id: that of the first grid that has it."""
+    return {case.id: question for case, question in _build(profile, overrides)}
+
+
+def _build(profile: dict[str, Any], overrides: Overrides) -> list[tuple[Case, str]]:
     import fixtures
 
     grids = [dict(grid) for grid in profile["grid"]]
     for grid in grids:
+        _check(grid, "--profile: [[grid]]", KEYS, "setting")
+        _check([grid.get("question", QUESTIONS[0])], "--profile: question", QUESTIONS, "question")
         grid["methods"] = [canonical_method(text) for text in grid["methods"]]
     methods = None if overrides.methods is None else [canonical_method(text) for text in overrides.methods]
-    cases: dict[str, Case] = {}
+    cases: dict[str, tuple[Case, str]] = {}
+    untagged: set[Case] = set()
     for grid in grids:
         models = _joins(grid, "models", overrides.models, grids)
         # A method, source or seed named on the command line holds for every grid that is left.
@@ -162,7 +194,11 @@ def build_cases(profile: dict[str, Any], overrides: Overrides) -> list[Case]:
         for name in models:
             fixtures.resolve_model(name)
         for case in _grid_cases(grid, models, chosen, sources, overrides):
-            twin = cases.setdefault(case.id, case)
+            plain = dataclasses.replace(case, tag="")
+            if case.id not in cases and plain in untagged:
+                continue  # the same work under another id
+            untagged.add(plain)
+            twin, _ = cases.setdefault(case.id, (case, grid.get("question", QUESTIONS[0])))
             if twin != case:
                 raise GridError(
                     f"two cases would both be called {case.id!r}: {_difference(twin, case)}; give files and folders "
@@ -196,20 +232,16 @@ def _grid_cases(
             f"--seeds: seed {max(seeds)} is beyond the {slices} draws that each source is dealt into (seeds 0 to "
             f"{slices - 1}); --slices {max(seeds) + 1} makes more, each with less text, and other draws of every seed"
         )
-    draw = {
-        "n_sequences": overrides.sequences or grid["sequences"],
-        "sequence_length": overrides.length or grid["length"],
-        "packing": overrides.packing or grid.get("packing", "stream"),
-        "bos": grid.get("bos", False),
-        "slices": slices,
-        "loader": grid.get("loader", "calibench"),
-    }
+    shared = {"slices": slices, "loader": grid.get("loader", "calibench")}
+    shapes, variants = axes.shapes(grid, overrides), axes.variants(grid, settings, overrides)
     for model in models:
-        yield Case(model=model, method="dense", draw=None, evaluation=evaluation, **settings)
-        for method in methods:
-            if method == "dense":
-                continue
-            for source in sources:
-                for seed in seeds:
-                    spec = DrawSpec(source=source, seed=seed, **draw)
-                    yield Case(model=model, method=method, draw=spec, evaluation=evaluation, **settings)
+        dense = {(v.batch_size, v.batch_tag): v for v in variants}
+        for (size, tag), _ in dense.items():
+            yield Case(model, "dense", None, evaluation, **{**settings, "batch_size": size}, tag=tag)
+        for method in (name for name in methods if name != "dense"):
+            for source, seed in product(sources, seeds):
+                for shape, variant in product(shapes, variants):
+                    draw = DrawSpec(source, seed, shape.sequences, shape.length, variant.packing, variant.bos, **shared)
+                    tag = "-".join(part for part in (shape.tag, variant.batch_tag) if part)
+                    own = {"propagation": variant.propagation, "batch_size": variant.batch_size, "tag": tag}
+                    yield Case(model, method, draw, evaluation, **{**settings, **own})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import tempfile
@@ -49,7 +50,8 @@ def find_records(store: Store, cases: list[Case]) -> tuple[list[Record], dict[st
         elif outdated := _changed(case, record):
             missing[case.id] = f"its record was made from {outdated}; run the case again"
         else:
-            records.append(record)
+            # Another profile may have made it under another id of the same work.
+            records.append(record if record.id == case.id else dataclasses.replace(record, case=case.to_dict()))
     return records, missing
 
 
@@ -99,7 +101,9 @@ def judge(
     records, missing = find_records(store, cases)
     manifest["missing"] = missing
     manifest["set_aside"] = [f"{name}: {why}" for name, why in store.set_aside]
-    return records, gates.judge(manifest, records, load_baseline(profile))
+    questions = manifest.get("questions", {})
+    gated = {**manifest, "cases": [case for case in manifest["cases"] if case["id"] not in questions]}
+    return records, gates.judge(gated, records, load_baseline(profile))
 
 
 def verdict_report(verdict: Verdict) -> pytest.TestReport:
