@@ -32,7 +32,7 @@ QUESTIONS = (
 KEYS = (
     *("models", "methods", "sources", "seeds", "sequences", "length", "slices", "loader", "evaluation"),
     *("packing", "bos", "dtype", "device", "threads", "batch_size", "propagation"),
-    *("question", "default", "amounts", "lengths", "packings", "batch_sizes", "propagations"),
+    *("question", "default", "tag", "amounts", "lengths", "packings", "batch_sizes", "propagations"),
 )
 
 
@@ -251,13 +251,17 @@ def _grid_cases(
     shared = {"slices": slices, "loader": grid.get("loader", "calibench")}
     shapes, variants = axes.shapes(grid, overrides), axes.variants(grid, settings, overrides)
     for model in models:
-        dense = {(v.batch_size, v.batch_tag): v for v in variants}
-        for (size, tag), _ in dense.items():
-            yield Case(model, "dense", None, evaluation, **{**settings, "batch_size": size}, tag=tag)
+        for size, tag in dict.fromkeys((v.batch_size, v.batch_tag) for v in variants):
+            own = {"batch_size": size, "tag": _joined(grid.get("tag", ""), tag)}
+            yield Case(model, "dense", None, evaluation, **{**settings, **own})
         for method in (name for name in methods if name != "dense"):
             for source, seed in product(sources, seeds):
                 for shape, variant in product(shapes, variants):
                     draw = DrawSpec(source, seed, shape.sequences, shape.length, variant.packing, variant.bos, **shared)
-                    tag = "-".join(part for part in (shape.tag, variant.batch_tag) if part)
+                    tag = _joined(grid.get("tag", ""), shape.tag, variant.batch_tag)
                     own = {"propagation": variant.propagation, "batch_size": variant.batch_size, "tag": tag}
                     yield Case(model, method, draw, evaluation, **{**settings, **own})
+
+
+def _joined(*parts: str) -> str:
+    return "-".join(part for part in parts if part)

@@ -15,6 +15,7 @@ import pytest
 
 from benchmarks import github, judging, options
 from benchmarks.controls import with_controls
+from benchmarks.devices import missing_device
 from benchmarks.grid import QUESTIONS, GridError, Overrides, build_cases, build_questions, load_profile
 from benchmarks.progress import Progress, StageFile
 from fixtures.records import Case, Record, Verdict
@@ -124,9 +125,12 @@ class Session:
             cases = self.cases
         except (GridError, ValueError) as error:
             raise pytest.UsageError(str(error)) from error
+        runs = not (self.config.option.collectonly or self.config.getoption("judge_only"))
         if self.config.getoption("dry_run"):
             self._print_plan(cases)
             pytest.exit("dry run: nothing was run", returncode=0)
+        if problem := missing_device(cases) if runs else "":
+            raise pytest.UsageError(problem)
 
     def _print_plan(self, cases: list[Case]) -> None:
         from benchmarks.plan import plan
