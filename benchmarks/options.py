@@ -82,6 +82,8 @@ def add_options(parser: pytest.Parser) -> None:
     option("--batch-size", type=_checked(_positive), metavar="N", help="sequences a forward pass")
     option("--store", metavar="DIR", help="results: found again by later runs (default: reports/out)")
     option("--cache-dir", metavar="DIR", help="downloads, converted models, tokenized sources")
+    option("--data-dir", metavar="DIR", help="local mirror of sources and tasks, used before the hub (CALIBENCH_DATA)")
+    parser.addini("calibench_data", "local mirror of sources and tasks, as --data-dir")
     option("--rerun-cases", action="store_true", help="ignore finished records and make them again")
     option("--judge-only", action="store_true", help="run no case: judge and report from the store")
     option("--strict-gates", action="store_true", help="exit status 6 if a gate is inconclusive")
