@@ -99,7 +99,7 @@ def errors_for_people() -> tuple[type[Exception], ...]:
     ours = (
         fixtures.ModelError,
         fixtures.SourceError,
-        fixtures.CapacityError,
+        fixtures.DrawError,
         fixtures.PackageError,
         fixtures.StoreError,
     )
