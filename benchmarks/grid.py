@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import axes
+from benchmarks.axes import GridError
 from fixtures.records import Case, DrawSpec, EvaluationSpec
 
 PROFILES = Path(__file__).resolve().parent / "profiles"
@@ -32,7 +33,7 @@ QUESTIONS = (
 KEYS = (
     *("models", "methods", "sources", "seeds", "sequences", "length", "slices", "loader", "evaluation"),
     *("packing", "bos", "dtype", "device", "threads", "batch_size", "propagation"),
-    *("question", "default", "tag", "amounts", "lengths", "packings", "batch_sizes", "propagations"),
+    *("question", "default", "tag", "amounts", "lengths", "batch_sizes", "propagations"),
 )
 
 
@@ -53,7 +54,9 @@ class Overrides:
     sequences: int | None = None
     length: int | None = None
     slices: int | None = None
-    packing: str | None = None
+    packing: tuple[str, ...] | None = None
+    bos: tuple[bool, ...] | None = None
+    loader: tuple[str, ...] | None = None
     dtype: str | None = None
     device: str | None = None
     threads: int | None = None
@@ -243,13 +246,12 @@ def _grid_cases(
         if getattr(overrides, name) is not None or name in grid
     }
     slices = overrides.slices or grid.get("slices", 10)
-    if max(seeds) >= slices:
+    shapes, variants = axes.shapes(grid, overrides), axes.variants(grid, settings, overrides)
+    if max(seeds) >= slices and any(variant.loader == "calibench" for variant in variants):
         raise GridError(
             f"--seeds: seed {max(seeds)} is beyond the {slices} draws that each source is dealt into (seeds 0 to "
             f"{slices - 1}); --slices {max(seeds) + 1} makes more, each with less text, and other draws of every seed"
         )
-    shared = {"slices": slices, "loader": grid.get("loader", "calibench")}
-    shapes, variants = axes.shapes(grid, overrides), axes.variants(grid, settings, overrides)
     for model in models:
         for size, tag in dict.fromkeys((v.batch_size, v.batch_tag) for v in variants):
             own = {"batch_size": size, "tag": _joined(grid.get("tag", ""), tag)}
@@ -257,7 +259,8 @@ def _grid_cases(
         for method in (name for name in methods if name != "dense"):
             for source, seed in product(sources, seeds):
                 for shape, variant in product(shapes, variants):
-                    draw = DrawSpec(source, seed, shape.sequences, shape.length, variant.packing, variant.bos, **shared)
+                    packed = (variant.packing, variant.bos, slices, variant.loader)
+                    draw = DrawSpec(source, seed, shape.sequences, shape.length, *packed)
                     tag = _joined(grid.get("tag", ""), shape.tag, variant.batch_tag)
                     own = {"propagation": variant.propagation, "batch_size": variant.batch_size, "tag": tag}
                     yield Case(model, method, draw, evaluation, **{**settings, **own})
