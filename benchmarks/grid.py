@@ -37,10 +37,6 @@ KEYS = (
 )
 
 
-class GridError(axes.AxisError):
-    """A profile or option that does not describe a grid; the message names the option and what was expected."""
-
-
 @dataclass(frozen=True)
 class Overrides:
     """What the command line says instead of the profile; None keeps the profile's value."""
