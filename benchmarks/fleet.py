@@ -120,11 +120,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--store", type=Path, default=Path("reports/out"))
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=540, help="start no case after so many (default: 540)")
-    parser.add_argument("--device", help="instead of the profile's")
+    for name in ("device", "dtype"):
+        parser.add_argument(f"--{name}", help="instead of the profile's")
     for name in ("models", "methods", "sources"):
         parser.add_argument(f"--{name}", type=split_list)
     options = parser.parse_args(arguments)
-    chosen = {name: getattr(options, name) for name in ("models", "methods", "sources", "device")}
+    chosen = {name: getattr(options, name) for name in ("models", "methods", "sources", "device", "dtype")}
     try:
         cases, total = pending(load_profile(options.profile), Overrides(**chosen), Store(options.store))
         if problem := missing_device(cases):
