@@ -13,6 +13,8 @@ from urllib.parse import unquote
 
 from fixtures.hub import HubFiles
 
+COMMIT = "f" * 40  # of a data set that is asked for without a revision
+
 
 def fill_cache(folder: Path, data: HubFiles, path: str, content: bytes) -> Path:
     """Puts a file of a data set into the cache below ``folder`` at its pinned revision."""
@@ -41,22 +43,28 @@ def serve(root: Path, gated: str = "") -> Iterator[tuple[str, list[int]]]:
             self.do_GET()
 
         def do_GET(self) -> None:
-            found = re.match(
-                r"/(api/)?datasets/([^/]+/[^/]+)/(revision|tree|resolve)/(\w+)/?([^?]*)", unquote(self.path)
-            )
-            if found and found[2] == gated:
+            path = unquote(self.path).split("?")[0]
+            found = re.fullmatch(r"/(?:api/)?datasets/([\w.-]+/[\w.-]+)(?:/(revision|tree|resolve)/(\w+)/?(.*))?", path)
+            repo, what, commit, rest = found.groups() if found else ("", "", "", "")
+            if repo and repo == gated:
                 self.answer(b'{"error": "restricted"}', 403, {"X-Error-Code": "GatedRepo"})
-            elif found and found[3] == "revision" and (root / found[2]).is_dir():
-                self.answer(json.dumps({"id": found[2], "sha": found[4], "siblings": []}).encode())
-            elif found and found[3] == "tree" and (root / found[2] / found[5]).is_dir():
-                self.answer(json.dumps(self.entries(root / found[2], found[5])).encode())
-            elif found and found[3] == "resolve" and (root / found[2] / found[5]).is_file():
-                self.file((root / found[2] / found[5]).read_bytes(), found[4])
+            elif not repo or not (root / repo).is_dir():
+                self.answer(b'{"error": "not found"}', 404, {"X-Error-Code": "RepoNotFound"})
+            elif what in (None, "revision"):
+                names = [{"rfilename": entry["path"]} for entry in self.entries(root / repo, "", "**/*")]
+                card = {"license": "mit"}
+                info = {"id": repo, "sha": commit or COMMIT, "siblings": names, "cardData": card}
+                self.answer(json.dumps(info).encode())
+            elif what == "tree" and (root / repo / rest).is_dir():
+                pattern = "**/*" if "recursive=true" in self.path.lower() else "*"
+                self.answer(json.dumps(self.entries(root / repo, rest, pattern)).encode())
+            elif what == "resolve" and (root / repo / rest).is_file():
+                self.file((root / repo / rest).read_bytes(), commit)
             else:
-                self.answer(b'{"error": "not found"}', 404)
+                self.answer(b'{"error": "not found"}', 404, {"X-Error-Code": "EntryNotFound"})
 
-        def entries(self, repository: Path, folder: str) -> list[dict]:
-            paths = sorted((repository / folder).iterdir())
+        def entries(self, repository: Path, folder: str, pattern: str) -> list[dict]:
+            paths = sorted((repository / folder).glob(pattern))
             return [
                 {
                     "type": "file" if path.is_file() else "directory",
