@@ -80,7 +80,7 @@ def run_case(request: pytest.FixtureRequest, record_property: Any) -> Iterator[A
             problem = f"{case.id}: {error}"
         if missing:
             record_property("unavailable", missing)
-            pytest.skip(problem)
+            pytest.skip(problem.splitlines()[0])
         if problem:  # outside of the handler, else pytest shows the chain of exceptions above the sentence
             pytest.fail(problem, pytrace=False)
         for name, value in session.properties(case, record, found).items():
@@ -112,6 +112,8 @@ def pytest_report_teststatus(report: Any, config: pytest.Config) -> Any:
     undecided = properties.get("gate") in ("inconclusive", "refused")
     if undecided:
         return properties["gate"], "", properties["gate"].upper()
+    if "unavailable" in properties:
+        return "unavailable" if report.when == "call" else "", "", "UNAVAILABLE"
     if ("case" in properties or "gate" in properties) and config.get_verbosity() <= 0:
         return (report.outcome if report.when == "call" or report.failed else ""), "", ""
     return None
