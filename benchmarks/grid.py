@@ -52,16 +52,32 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def split_list(text: str) -> tuple[str, ...]:
     """Items of a comma-separated option. A piece like ``sym=false`` belongs to the method before it.
 
+    Commas within parentheses split nothing: they belong to a source such as ``selfgen(web,t=1)``.
+
     >>> split_list("gptq-w3g64:groups=block,sym=false,rtn-w3g64")
     ('gptq-w3g64:groups=block,sym=false', 'rtn-w3g64')
+    >>> split_list("news,selfgen(0.5*web+0.5*code,t=1,k=20),unigram(web)")
+    ('news', 'selfgen(0.5*web+0.5*code,t=1,k=20)', 'unigram(web)')
     """
     items: list[str] = []
-    for piece in text.split(","):
+    for piece in _pieces(text):
         if items and re.match(r"^\s*\w+=", piece):
             items[-1] += "," + piece.strip()
         elif piece.strip():
             items.append(piece.strip())
     return tuple(items)
+
+
+def _pieces(text: str) -> list[str]:
+    """The text cut at the commas that lie in no parentheses."""
+    pieces, depth = [""], 0
+    for character in text:
+        depth = max(0, depth + (character == "(") - (character == ")"))
+        if character == "," and not depth:
+            pieces.append("")
+        else:
+            pieces[-1] += character
+    return pieces
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

@@ -60,7 +60,7 @@ def _changed(case: Case, record: Record) -> str:
     model = fixtures.resolve_model(case.model)
     if model.kind == "folder" and model.content_hash != record.keys["model_hash"]:
         return "other files of the model"
-    if case.draw and fixtures.get_source(case.draw.source).fingerprint != record.draw["source_fingerprint"]:
+    if case.draw and fixtures.get_source(case.draw.source, case.model).fingerprint != record.draw["source_fingerprint"]:
         return "other text of the source"
     return ""
 
