@@ -105,7 +105,12 @@ def more_rows(n: int, options: list[list[str]]) -> dict[str, list[dict]]:
     arc = {"label": list("ABCD")}
     return {
         "arc_challenge/test": [
-            {"id": str(i), "question": sentence(i, 4), "choices": {"text": options[i], **arc}, "answerKey": "DABC"[i % 4]}
+            {
+                "id": str(i),
+                "question": sentence(i, 4),
+                "choices": {"text": options[i], **arc},
+                "answerKey": "DABC"[i % 4],
+            }
             for i in range(n)
         ],
         "openbookqa/test": [
@@ -136,7 +141,12 @@ def _question(i: int, subject: str, choices: list[str]) -> dict:
 
 def _story(i: int) -> dict:
     row = {f"input_sentence_{k}": sentence(4 * i + k, 5) for k in range(1, 5)}
-    return {**row, "sentence_quiz1": sentence(i, 4), "sentence_quiz2": sentence(i + 3, 4), "answer_right_ending": 1 + i % 2}
+    return {
+        **row,
+        "sentence_quiz1": sentence(i, 4),
+        "sentence_quiz2": sentence(i + 3, 4),
+        "answer_right_ending": 1 + i % 2,
+    }
 
 
 def write_mirror(folder: Path, n: int = 12) -> Path:
