@@ -97,7 +97,11 @@ def judge(
     from benchmarks import gates
 
     records, missing = find_records(store, cases)
-    manifest["missing"] = missing
+    reasons = manifest.get("unavailable", {})
+    manifest["missing"] = {
+        case: f"unavailable: {reasons[case].splitlines()[0]}" if case in reasons else why
+        for case, why in missing.items()
+    }
     manifest["set_aside"] = [f"{name}: {why}" for name, why in store.set_aside]
     return records, gates.judge(manifest, records, load_baseline(profile))
 
