@@ -91,6 +91,7 @@ def add_options(parser: pytest.Parser) -> None:
     option("--threads", type=_checked(_positive), metavar="N", help="threads a process (changes float results)")
     option("--batch-size", type=_checked(_positive), metavar="N", help="sequences a forward pass")
     option("--store", metavar="DIR", help="results: found again by later runs (default: reports/out)")
+    option("--accept-terms", type=names, metavar="NAME", help="accept a model's terms of use: gemma")
     option("--cache-dir", metavar="DIR", help="downloads, converted models, tokenized sources")
     option("--data-dir", metavar="DIR", help="local mirror of sources and tasks, used before the hub (CALIBENCH_DATA)")
     parser.addini("calibench_data", "local mirror of sources and tasks, as --data-dir")
