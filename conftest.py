@@ -28,6 +28,10 @@ def pytest_configure(config: pytest.Config) -> None:
     data = config.getoption("data_dir") or config.getini("calibench_data")
     if data:
         os.environ["CALIBENCH_DATA"] = os.path.abspath(os.path.expanduser(data))
+    if config.getoption("accept_terms"):
+        os.environ["CALIBENCH_ACCEPT_TERMS"] = ",".join(config.getoption("accept_terms"))
+    if config.getoption("tasks_path"):
+        os.environ["CALIBENCH_TASKS"] = os.path.abspath(config.getoption("tasks_path"))
     if config.getoption("dist", "no") == "load":
         # Contiguous blocks: neighbours share a model. The loadgroup family mishandles crashes (pytest-xdist #1189).
         config.option.dist = "worksteal"
