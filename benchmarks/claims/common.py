@@ -43,7 +43,9 @@ def chosen_methods(panel: Panel, settings: Settings, least: int = 1) -> list[str
     wanted = settings.get("methods")
     found = [m for m in panel.calibrated if wanted is None or m in wanted]
     if len(found) < least:
-        raise NoEvidence(f"{panel.name}: {len(found)} of the methods {', '.join(wanted or ['any'])}; {least} are needed")
+        raise NoEvidence(
+            f"{panel.name}: {len(found)} of the methods {', '.join(wanted or ['any'])}; {least} are needed"
+        )
     return found
 
 
