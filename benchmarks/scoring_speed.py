@@ -143,12 +143,16 @@ def _report(asked: argparse.Namespace, sizes: list[int]) -> int:
         theirs.append(stock(model, tokenizer, tasks, asked.items, size))
         print(theirs[-1], flush=True)
     figures: dict[str, Any] = {
-        "runs": [{"name": r.name, "wall": r.wall, "processor": r.processor, "acc": r.accuracy} for r in [*runs, *theirs]]
+        "runs": [
+            {"name": run.name, "wall": run.wall, "processor": run.processor, "acc": run.accuracy}
+            for run in [*runs, *theirs]
+        ]
     }
     if theirs:
-        best = min(theirs, key=lambda run: run.wall)
-        figures["faster"] = {"wall": best.wall / runs[-1].wall, "processor": best.processor / runs[-1].processor}
-        print(f"{figures['faster']['wall']:.2f} x the speed of {best.name} ({figures['faster']['processor']:.2f} x by processor time)")
+        best, mine = min(theirs, key=lambda run: run.wall), runs[-1]
+        faster = {"wall": best.wall / mine.wall, "processor": best.processor / mine.processor}
+        figures["faster"] = {"than": best.name, **faster}
+        print(f"{faster['wall']:.2f} x as fast as {best.name} ({faster['processor']:.2f} x by processor time)")
     if asked.agree:
         figures["agreement"] = agreement(runs[-1], theirs)
         print(figures["agreement"])
