@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from reports import comparing
+
 ROOT = Path(__file__).parents[2]
 pytest_plugins = ["pytester"]
 
@@ -260,6 +262,12 @@ def test_other_threads_and_batch_size_do_not_fail_a_gate(suite, copied, mini, tm
     judged = [verdict for verdict in verdicts if verdict["gate"] in ("regression", "reconstruction")]
     assert judged
     assert any(verdict["outcome"] == "pass" for verdict in judged)
+    found = comparing.compare(copied, suite.store)
+    assert {(d.kind, d.what) for d in found.differences} == {("settings", "threads"), ("settings", "batch_size")}
+    assert len(found.common) == 9
+    assert not found.refused
+    assert [change.draws for change in found.groups] == [4, 4]
+    assert max(abs(change.interval.estimate) for change in found.cases) < 1e-5
 
 
 def test_a_corrupt_record_is_set_aside_recomputed_and_said(suite, copied):
