@@ -15,7 +15,7 @@ import numpy as np
 
 from fixtures.records import Record
 from reports import statistics
-from reports.figures import to_csv
+from reports.drawing import to_csv
 from reports.groups import Group, make_groups
 from reports.merging import open_store, read
 from reports.statistics import Interval
