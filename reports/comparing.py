@@ -109,11 +109,11 @@ def _differences(a: Record, b: Record) -> Iterable[tuple[str, str, str, str]]:
     facts = [dict(_facts(record)) for record in (a, b)]
     rows = []
     for kind, what in dict.fromkeys([*facts[0], *facts[1]]):
-        one, other = (str(side.get((kind, what), ABSENT)) for side in facts)
+        one, other = str(facts[0].get((kind, what), ABSENT)), str(facts[1].get((kind, what), ABSENT))
         # A record made before the fact was kept says nothing about it.
         if one != other and UNKNOWN not in (one, other):
             rows.append((kind, what, one, other))
-    keys = [record.keys.get("evaluation_key", UNKNOWN) for record in (a, b)]
+    keys = (a.keys.get("evaluation_key", UNKNOWN), b.keys.get("evaluation_key", UNKNOWN))
     known = all("evaluation_code" in record.keys for record in (a, b))
     if not known and keys[0] != keys[1]:
         rows.append(("code", "key of the scores (an older record: code, data or versions)", *keys))
@@ -130,8 +130,8 @@ def _facts(record: Record) -> Iterable[tuple[tuple[str, str], Any]]:
         yield ("data", f"draw {source} s{case['draw']['seed']}"), record.draw.get("sha256", UNKNOWN)
     for name, scores in record.nll.items():
         yield ("data", f"documents of {name}"), _hash([scores.document_hash, scores.tokens])
-    for name, scores in record.tasks.items():
-        yield ("data", f"items of {name}"), _hash([scores.document_hash, scores.prompt_hash, [scores.metric]])
+    for name, task in record.tasks.items():
+        yield ("data", f"items of {name}"), _hash([task.document_hash, task.prompt_hash, [task.metric]])
     yield ("model", f"files of {case['model']}"), record.keys.get("model_hash", UNKNOWN)
     for name, value in environment.get("versions", {}).items():
         yield ("versions", name), value
