@@ -170,6 +170,13 @@ def test_selection_by_marker_is_exact_and_the_gates_keep_their_family(suite):
     assert not any(verdict["outcome"] == "pass" and "not run" in verdict["reason"] for verdict in verdicts)
 
 
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]])
+def test_a_marker_that_matches_nothing_is_explained(suite, workers):
+    done = suite("-m", "case(method='wanda-0.6')", *workers)
+    assert done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert "none of the 9 cases: no case has method 'wanda-0.6' (did you mean 'wanda-0.5'?" in done.stdout
+
+
 def test_judge_only_runs_nothing_and_strict_gates_exit_with_six_when_something_is_undecided(suite, copied):
     done = suite("--judge-only")
     assert done.returncode == 0, done.stdout + done.stderr
