@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks import github, judging, options
+from benchmarks import github, judging, options, selection
+from benchmarks.controls import with_controls
 from benchmarks.grid import GridError, Overrides, build_cases, load_profile
 from benchmarks.progress import Progress, StageFile
 from fixtures.records import Case, Record, Verdict
@@ -57,7 +58,8 @@ class Session:
 
     @cached_property
     def cases(self) -> list[Case]:
-        return build_cases(self.profile, options.overrides(self.config))
+        cases = build_cases(self.profile, options.overrides(self.config))
+        return with_controls(self.profile, cases, self.narrowed)
 
     @property
     def narrowed(self) -> bool:
@@ -177,6 +179,8 @@ class Session:
             return
         self.progress.stop()
         judge_only = self.config.getoption("judge_only") and self.asks_for_benchmarks
+        if int(exitstatus) == pytest.ExitCode.NO_TESTS_COLLECTED and not judge_only:
+            self._say_what_selects_nothing()
         if self.config.option.collectonly or not (self.seen or judge_only):
             return
         if int(exitstatus) == pytest.ExitCode.INTERRUPTED:
@@ -186,6 +190,11 @@ class Session:
             )
             return
         session.exitstatus = self._finish(int(exitstatus), bool(judge_only))
+
+    def _say_what_selects_nothing(self) -> None:
+        markers, keywords = self.config.option.markexpr, self.config.option.keyword
+        if self.asks_for_benchmarks and (markers or keywords):
+            self.notes.append(selection.hint(markers, keywords, self.cases))
 
     def _finish(self, status: int, judge_only: bool) -> int:
         from fixtures.store import StoreError
