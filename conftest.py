@@ -64,7 +64,8 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "case" in metafunc.fixturenames:
-        cases = metafunc.config.stash[SESSION].cases_to_run()
+        # A file asks one question: the cases of the grids that name it.
+        cases = metafunc.config.stash[SESSION].cases_to_run(getattr(metafunc.module, "QUESTION", None))
         metafunc.parametrize("case", [_param(case) for case in cases])
 
 
