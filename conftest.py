@@ -28,6 +28,10 @@ def pytest_configure(config: pytest.Config) -> None:
     data = config.getoption("data_dir") or config.getini("calibench_data")
     if data:
         os.environ["CALIBENCH_DATA"] = os.path.abspath(os.path.expanduser(data))
+    if config.getoption("accept_terms"):
+        os.environ["CALIBENCH_ACCEPT_TERMS"] = ",".join(config.getoption("accept_terms"))
+    if config.getoption("tasks_path"):
+        os.environ["CALIBENCH_TASKS"] = os.path.abspath(config.getoption("tasks_path"))
     if config.getoption("dist", "no") == "load":
         # Contiguous blocks: neighbours share a model. The loadgroup family mishandles crashes (pytest-xdist #1189).
         config.option.dist = "worksteal"
@@ -80,7 +84,7 @@ def run_case(request: pytest.FixtureRequest, record_property: Any) -> Iterator[A
             problem = f"{case.id}: {error}"
         if missing:
             record_property("unavailable", missing)
-            pytest.skip(problem)
+            pytest.skip(problem.splitlines()[0])
         if problem:  # outside of the handler, else pytest shows the chain of exceptions above the sentence
             pytest.fail(problem, pytrace=False)
         for name, value in session.properties(case, record, found).items():
@@ -112,6 +116,8 @@ def pytest_report_teststatus(report: Any, config: pytest.Config) -> Any:
     undecided = properties.get("gate") in ("inconclusive", "refused")
     if undecided:
         return properties["gate"], "", properties["gate"].upper()
+    if "unavailable" in properties:
+        return "unavailable" if report.when == "call" else "", "", "UNAVAILABLE"
     if ("case" in properties or "gate" in properties) and config.get_verbosity() <= 0:
         return (report.outcome if report.when == "call" or report.failed else ""), "", ""
     return None

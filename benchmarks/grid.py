@@ -156,7 +156,11 @@ def _evaluation(table: dict[str, Any], overrides: Overrides) -> EvaluationSpec:
     if overrides.items is not None:
         changes["items"] = overrides.items or None
     spec = dataclasses.replace(spec, **changes)
-    _check(spec.tasks, "--tasks", fixtures.tasks(), "task")
+    for name in spec.tasks:
+        try:
+            fixtures.check_task(name)
+        except fixtures.TaskError as error:
+            raise GridError(f"--tasks: {error}") from error
     return spec
 
 

@@ -94,7 +94,7 @@ class Session:
 
     def asked_for(self, source: str) -> bool:
         """Whether the command line names the source: then it is an error that it cannot be had."""
-        return source in (self.config.getoption("sources") or ())
+        return any(source in name for name in self.config.getoption("sources") or ())
 
     def properties(self, case: Case, record: Record, found: bool) -> dict[str, Any]:
         """What a case leaves in its report: builtins, one scalar a property (JUnit and xdist need that)."""
