@@ -75,9 +75,15 @@ def build(shape: Shape, blocks: int, device: str) -> tuple[Any, Any]:
     with torch.device(device), torch.random.fork_rng():
         model = LlamaForCausalLM._from_config(config, dtype=torch.bfloat16 if device != "cpu" else torch.float32)
     randomize(model)
-    tokens = torch.Generator().manual_seed(0)
-    ids = torch.randint(0, shape.vocabulary, (shape.sequences, shape.length), generator=tokens)
-    return model.eval(), ids
+    return model.eval(), random_tokens(shape)
+
+
+def random_tokens(shape: Shape) -> Any:
+    """Seeded calibration tokens [sequences, length]."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, shape.vocabulary, (shape.sequences, shape.length), generator=generator)
 
 
 def load(name: str, device: str) -> tuple[Any, Any, Any]:

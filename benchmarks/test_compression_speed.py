@@ -21,6 +21,7 @@ from benchmarks.speed import (
     build,
     cost,
     load,
+    random_tokens,
     randomize,
     tokenized,
     two_passes,
@@ -48,12 +49,16 @@ def dense(request: pytest.FixtureRequest, device: str) -> Any:
     blocks = chosen["blocks"] or min(4, shape.blocks)
     if chosen["weights"]:
         model, tokenizer, weights = load(chosen["weights"], device)
-        blocks = len(model.model.layers)
-        _, ids = build(shape, 0, "cpu")
-        restore = lambda: model.load_state_dict(weights)  # noqa: E731
+        ids = random_tokens(shape)
     else:
         model, ids = build(shape, blocks, device)
-        restore = lambda: randomize(model)  # noqa: E731
+
+    def restore() -> None:
+        if chosen["weights"]:
+            model.load_state_dict(weights)
+        else:
+            randomize(model)
+
     if chosen["text"]:
         if not chosen["weights"]:
             raise pytest.UsageError("--text needs a tokenizer: name its model with --weights")
