@@ -45,7 +45,9 @@ BATCH_SIZE = 8
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds and bytes of one compression. ``floor`` is the time of two forward passes through the dense blocks."""
+    """Seconds and bytes of one compression. ``floor`` is the time of two forward passes through the dense blocks, or 0
+    if it was not measured.
+    """
 
     blocks: int
     seconds: dict[str, float]
@@ -54,11 +56,13 @@ class Cost:
     fallbacks: int = 0  # Cholesky factorizations that failed and were damped more
 
     def __str__(self) -> str:
-        total = self.seconds["total"]
+        total, times = self.seconds["total"], ""
+        if self.floor:
+            times = f", {total / self.floor:.2f} x floor of {self.floor:.2f} s"
         shares = ", ".join(f"{name} {self.seconds[name] / total:.0%}" for name in ("forward", "statistics", "solve"))
         return (
             f"{total:.2f} s, {total / self.blocks:.3f} s a block ({shares}), "
-            f"peak {self.peak_memory / 1e9:.2f} GB, {total / self.floor:.2f} x floor of {self.floor:.2f} s"
+            f"peak {self.peak_memory / 1e9:.2f} GB{times}"
         )
 
 
@@ -119,6 +123,19 @@ def warm(model: Any, ids: Any, method: str) -> None:
         model.model.layers = blocks
 
 
+def to_host(model: Any) -> None:
+    """Move a model's weights from a GPU to the host, faster than ``model.cpu()``."""
+    import torch
+
+    from compressors.originals import staged_copy
+
+    copy, ready = staged_copy(model.device), torch.cuda.Event()
+    ready.record()
+    for parameter in model.parameters():
+        parameter.data = copy(parameter.data, ready)
+    model.cpu()  # buffers
+
+
 def randomize(model: Any) -> None:
     """Seeded normal weights, also in place of compressed ones: arithmetic on zeros is faster than on real weights."""
     import torch
@@ -172,10 +189,10 @@ def table(runs: list[dict[str, Any]]) -> str:
     for run in runs:
         info = run["extra_info"]
         total, stages = info["total"], [f"{info[name]:.2f}" for name in ("forward", "statistics", "solve")]
-        cells = [f"`{info['method']}`", f"{total:.2f}", f"{total / info['blocks']:.3f}", *stages]
-        lines.append(
-            " | ".join(["", *cells, f"{info['peak_memory'] / 2**30:.1f}", f"{total / info['floor']:.2f}", ""]).strip()
-        )
+        name = f"`{info['method']}`" + (" offloaded" if info.get("offload") else "")
+        cells = [name, f"{total:.2f}", f"{total / info['blocks']:.3f}", *stages]
+        cells += [f"{info['peak_memory'] / 2**30:.1f}", f"{total / info['floor']:.2f}" if info["floor"] else "–"]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -184,7 +201,8 @@ def main(paths: list[str]) -> None:
     for path in paths:
         found = json.loads(Path(path).read_text())
         info = found["benchmarks"][0]["extra_info"]
-        print(f"{path}, {found['datetime'][:10]}: floor {info['floor']:.2f} s, {info['blocks']} blocks\n")
+        floor = f"floor {info['floor']:.2f} s, " if info["floor"] else ""
+        print(f"{path}, {found['datetime'][:10]}: {floor}{info['blocks']} blocks\n")
         print(table(found["benchmarks"]) + "\n")
 
 

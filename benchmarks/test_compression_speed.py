@@ -23,12 +23,15 @@ from benchmarks.speed import (
     load,
     random_tokens,
     randomize,
+    to_host,
     tokenized,
     two_passes,
     warm,
 )
 
 pytestmark = pytest.mark.speed
+OFFLOADED = ("wanda-0.5", "gptq-w4g{group_size}", "sparsegpt-0.5", "spqr-w4g16")
+MEMORY = 12 * 2**30  # bytes of a GPU that a model of 7 billion weights is to be compressed on
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +39,43 @@ def device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+# First, so that the model of the other cases is not on the GPU yet.
+@pytest.mark.gpu
+@pytest.mark.parametrize("spelling", OFFLOADED)
+def test_an_offloaded_model_takes_12_gib(
+    spelling: str, device: str, benchmark: Any, capsys: Any, request: pytest.FixtureRequest
+) -> None:
+    if device == "cpu":
+        pytest.skip("no CUDA device")
+    import torch
+
+    shape = SHAPES[request.config.getoption("shape", None) or "7b"]
+    blocks = request.config.getoption("blocks", None) or min(4, shape.blocks)
+    method = spelling.format(group_size=shape.group_size)
+    model, ids = build(shape, blocks, device)
+    warm(model, ids, method)
+    randomize(model)
+    to_host(model)
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(MEMORY / torch.cuda.get_device_properties(0).total_memory)
+    costs: list[Cost] = []
+    benchmark.group = "offload"
+    try:
+        benchmark.pedantic(lambda: costs.append(cost(model, ids, method, 0.0, offload=True)), rounds=1)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    (found,) = costs
+    reserved = torch.cuda.max_memory_reserved()
+    benchmark.extra_info.update(
+        method=method, blocks=found.blocks, floor=0, peak_memory=found.peak_memory, reserved=reserved, offload=True,
+        sequences=shape.sequences, length=shape.length, fallbacks=found.fallbacks, **found.seconds,
+    )  # fmt: skip
+    with capsys.disabled():
+        print(f"\n{method:>24}, offloaded: {found}, {reserved / 1e9:.2f} GB reserved", flush=True)
+    assert {parameter.device.type for parameter in model.parameters()} == {"cpu"}
+    assert reserved <= MEMORY
 
 
 @pytest.fixture(scope="module")
