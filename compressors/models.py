@@ -131,7 +131,11 @@ def checked_tokens(model: nn.Module, token_ids: Any) -> Tensor:
     Raises ``CompressionError`` if there are none, if they are not such a table, if one is outside the vocabulary or
     if the sequences are longer than the model's positions.
     """
-    ids = token_ids.clone() if isinstance(token_ids, Tensor) else torch.tensor(token_ids)
+    try:
+        ids = token_ids.clone() if isinstance(token_ids, Tensor) else torch.tensor(token_ids)
+    except (TypeError, ValueError, RuntimeError) as error:  # None, text, rows of unequal lengths
+        what = f"{type(token_ids).__name__} ({error})"
+        raise CompressionError(f"token_ids: expected integers [n_sequences, sequence_length], got {what}") from None
     if ids.ndim != 2 or ids.dtype.is_floating_point or ids.dtype == torch.bool:
         raise CompressionError(
             f"token_ids: expected integers [n_sequences, sequence_length], got {ids.dtype} {list(ids.shape)}"

@@ -18,14 +18,15 @@ from compressors.blockwise import BlockTask
 from compressors.capture import Captured, capture, run_block
 from compressors.clock import Clock, peak_memory
 from compressors.codehash import RECONSTRUCTION, module_name
-from compressors.method import Method, MethodError, parse
+from compressors.method import Method, parse
 from compressors.observe import Enough, Observer
 from compressors.offload import States, Visits, device_for, held
 from compressors.originals import Originals
 from compressors.prepass import DensePass, Plan
 from compressors.report import CompressionError, CompressionReport, LinearReport
-from compressors.solving import Solved, misfit
-from compressors.statistics import Statistics, relative_error, sampling_stride, working_dtype
+from compressors.results import linear_report, refuse_misfits, refuse_unseen, untouched
+from compressors.solving import Solved
+from compressors.statistics import Statistics, sampling_stride, working_dtype
 
 PROPAGATIONS = ("sequential", "dense")
 Progress = Callable[[int, int, str], None]
@@ -73,7 +74,7 @@ def compress(
     if method.target.kind == "none" and not module_name(method.algorithm):
         return CompressionReport(str(method), seconds=clock.seconds(), propagation=propagation)
     blocks = models.decoder_blocks(model)
-    _refuse_misfits(blocks, method)
+    refuse_misfits(blocks, method)
     models.refuse_nonfinite(blocks)
     say = progress or (lambda done, total, stage: None)
     walk = _Walk(model, blocks, method, propagation, where, clock, say, offload)
@@ -185,7 +186,7 @@ class _Walk:
         for leader, names in observer.groups().items():
             accumulator = observer.accumulators.pop(leader, None)
             groups.append((names, accumulator.result() if accumulator else Statistics(0)))
-            self._refuse_unseen(names, groups[-1][1], observed=True)
+            refuse_unseen(names, groups[-1][1], observed=True)
         for name in block.linears:
             self.originals.wait(name)
         notes = self.plan.details.setdefault(self.method.algorithm, {})
@@ -196,7 +197,7 @@ class _Walk:
         for done in self.compress_block(task):
             linear = block.linears[done.name]
             if done.seen.tokens == 0:
-                self.reports.append(_untouched(done.name, linear, done.weight))
+                self.reports.append(untouched(done.name, linear, done.weight))
             else:
                 self._replace(done.name, linear, done.weight, done.solved, done.seen)
 
@@ -227,21 +228,15 @@ class _Walk:
     def _linears(self, linears: dict[str, nn.Module], seen: Statistics, method: Method, *, observed: bool) -> None:
         """Replace the weights of linears that share one input."""
         names = list(linears)
-        self._refuse_unseen(names, seen, observed=observed)
+        refuse_unseen(names, seen, observed=observed)
         weights = [models.matrix(linear).to(working_dtype(linear.weight.dtype)) for linear in linears.values()]
         if self.method.calibrated and seen.tokens == 0:
             for name, linear, weight in zip(names, linears.values(), weights, strict=True):
-                self.reports.append(_untouched(name, linear, weight))
+                self.reports.append(untouched(name, linear, weight))
             return
         solved = self.solve(weights, seen, method)
         for name, linear, weight, new in zip(names, linears.values(), weights, solved, strict=True):
             self._replace(name, linear, weight, new, seen)
-
-    def _refuse_unseen(self, names: list[str], seen: Statistics, *, observed: bool) -> None:
-        if observed and seen.tokens == 0 and not all("expert" in name for name in names):
-            raise CompressionError(f"{names[0]} was never called, so there is nothing to calibrate it on")
-        if seen.norms is not None and not bool(torch.isfinite(seen.norms).all()):
-            raise CompressionError(f"the inputs of {names[0]} are NaN or infinite")
 
     def _replace(self, name: str, linear: nn.Module, weight: Tensor, solved: Solved, seen: Statistics) -> None:
         old = models.matrix(linear)
@@ -249,21 +244,7 @@ class _Walk:
         if not bool(torch.isfinite(new).all()):
             raise CompressionError(f"{self.method} made NaN or infinite weights of {name}")
         self.originals.wait(name)
-        zeros = 1 - int(new.count_nonzero()) / new.numel()
-        self.reports.append(
-            LinearReport(
-                name=name,
-                shape=(old.shape[0], old.shape[1]),
-                sparsity=zeros,
-                bits=solved.bits(8 * old.element_size(), zeros),
-                relative_error=relative_error(weight, new.to(weight.dtype), seen),
-                error_tokens=seen.tokens if seen.hessian is not None else _rows(seen.sample),
-                damping=solved.damping,
-                fallbacks=solved.fallbacks,
-                dead_columns=0 if seen.norms is None else int((seen.norms == 0).sum()),
-                tokens=seen.tokens,
-            )
-        )
+        self.reports.append(linear_report(name, weight, new, solved, seen))
         old.copy_(new)
 
     def _restore(self) -> None:
@@ -274,20 +255,3 @@ class _Walk:
             for name, linear in block.linears.items():
                 if (original := self.originals.get(name)) is not None:
                     models.matrix(linear).copy_(original)
-
-
-def _rows(sample: Tensor | None) -> int:
-    return 0 if sample is None else sample.shape[0]
-
-
-def _untouched(name: str, linear: nn.Module, weight: Tensor) -> LinearReport:
-    zeros = 1 - int(weight.count_nonzero()) / weight.numel()
-    bits = 8.0 * models.matrix(linear).element_size()
-    return LinearReport(name, (weight.shape[0], weight.shape[1]), zeros, bits, skipped="no token reached this expert")
-
-
-def _refuse_misfits(blocks: list[models.Block], method: Method) -> None:
-    for block in blocks:
-        for name, linear in block.linears.items():
-            if why := misfit(method.target, models.matrix(linear).shape[1]):
-                raise MethodError(f"{method} does not fit {name}: {why}")

@@ -192,6 +192,7 @@ def test_the_report_knows_time_and_progress():
 REFUSED = [
     ({"token_ids": None}, CompressionError, "token_ids is None"),
     ({"token_ids": tokens()[:0]}, CompressionError, "empty"),
+    ({"token_ids": [[1, 2], [3]]}, CompressionError, r"\[n_sequences, sequence_length\], got list"),
     ({"token_ids": tokens()[0]}, CompressionError, r"\[n_sequences, sequence_length\]"),
     ({"token_ids": tokens().float()}, CompressionError, "integers"),
     ({"token_ids": tokens(length=65)}, CompressionError, "64 positions"),
