@@ -108,6 +108,8 @@ def _refuse_fused_experts(blocks: list[Block]) -> None:
     """Refuse 3-D parameters that are not known to be run expert by expert."""
     for block in blocks:
         known = {id(parameter_of(linear)) for linear in block.linears.values()}
+        # A convolution along the sequence is no linear; like norms it stays as it is.
+        known |= {id(m.weight) for m in block.module.modules() if isinstance(m, nn.Conv1d)}
         for name, parameter in block.module.named_parameters():
             if parameter.ndim == 3 and id(parameter) not in known:
                 raise CompressionError(
