@@ -25,6 +25,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("cache_dir"):
         # By environment, so that xdist's workers see the same folder.
         os.environ["CALIBENCH_CACHE"] = os.path.abspath(config.getoption("cache_dir"))
+    data = config.getoption("data_dir") or config.getini("calibench_data")
+    if data:
+        os.environ["CALIBENCH_DATA"] = os.path.abspath(os.path.expanduser(data))
+    if config.getoption("accept_terms"):
+        os.environ["CALIBENCH_ACCEPT_TERMS"] = ",".join(config.getoption("accept_terms"))
+    if config.getoption("tasks_path"):
+        os.environ["CALIBENCH_TASKS"] = os.path.abspath(config.getoption("tasks_path"))
     if config.getoption("dist", "no") == "load":
         # Contiguous blocks: neighbours share a model. The loadgroup family mishandles crashes (pytest-xdist #1189).
         config.option.dist = "worksteal"
@@ -63,13 +70,21 @@ def run_case(request: pytest.FixtureRequest, record_property: Any) -> Iterator[A
     session = request.config.stash[SESSION]
 
     def run(case: Any) -> Any:
+        import fixtures
+
         record_property("case", case.id)
         session.stage.begin(case.id)
-        problem = ""
+        problem = missing = ""
         try:
             record, found = session.runner.run(case)
+        except fixtures.SourceUnavailable as error:
+            problem = f"{case.id}: {error}"
+            missing = "" if session.asked_for(error.source) else str(error)
         except errors_for_people() as error:
             problem = f"{case.id}: {error}"
+        if missing:
+            record_property("unavailable", missing)
+            pytest.skip(problem.splitlines()[0])
         if problem:  # outside of the handler, else pytest shows the chain of exceptions above the sentence
             pytest.fail(problem, pytrace=False)
         for name, value in session.properties(case, record, found).items():
@@ -88,7 +103,7 @@ def errors_for_people() -> tuple[type[Exception], ...]:
     ours = (
         fixtures.ModelError,
         fixtures.SourceError,
-        fixtures.CapacityError,
+        fixtures.DrawError,
         fixtures.PackageError,
         fixtures.StoreError,
     )
@@ -101,6 +116,8 @@ def pytest_report_teststatus(report: Any, config: pytest.Config) -> Any:
     undecided = properties.get("gate") in ("inconclusive", "refused")
     if undecided:
         return properties["gate"], "", properties["gate"].upper()
+    if "unavailable" in properties:
+        return "unavailable" if report.when == "call" else "", "", "UNAVAILABLE"
     if ("case" in properties or "gate" in properties) and config.get_verbosity() <= 0:
         return (report.outcome if report.when == "call" or report.failed else ""), "", ""
     return None

@@ -34,23 +34,34 @@ def make_manifest(profile: dict[str, Any], cases: list[Case], narrowed: bool = F
 
 def find_records(store: Store, cases: list[Case]) -> tuple[list[Record], dict[str, str]]:
     """The current record of each case; and for those without one, why. Records of other code are not current."""
-    import compressors
+    import fixtures
     from fixtures import runner
 
     records, missing = [], {}
     for case in cases:
         record = store.follow(runner.case_pointer(case))
-        if record is None:
-            missing[case.id] = "not run yet"
-        elif record.keys["method_code"] != compressors.code_hash(compressors.parse(case.method)):
-            missing[case.id] = "its record was made by other code of the compressor; run the case again"
-        elif record.keys["evaluation_key"] != runner.evaluation_fingerprint(case):
-            missing[case.id] = "its record was scored by other code, data or versions; run the case again"
-        elif outdated := _changed(case, record):
-            missing[case.id] = f"its record was made from {outdated}; run the case again"
+        try:
+            why = "not run yet" if record is None else _outdated(case, record)
+        except fixtures.SourceUnavailable as error:
+            why = f"unavailable: {str(error).splitlines()[0]}"
+        if why or record is None:
+            missing[case.id] = why
         else:
             records.append(record)
     return records, missing
+
+
+def _outdated(case: Case, record: Record) -> str:
+    """Why a record does not stand for its case any more; empty if it does."""
+    import compressors
+    from fixtures import runner
+
+    if record.keys["method_code"] != compressors.code_hash(compressors.parse(case.method)):
+        return "its record was made by other code of the compressor; run the case again"
+    if record.keys["evaluation_key"] != runner.evaluation_fingerprint(case):
+        return "its record was scored by other code, data or versions; run the case again"
+    changed = _changed(case, record)
+    return f"its record was made from {changed}; run the case again" if changed else ""
 
 
 def _changed(case: Case, record: Record) -> str:
@@ -60,7 +71,7 @@ def _changed(case: Case, record: Record) -> str:
     model = fixtures.resolve_model(case.model)
     if model.kind == "folder" and model.content_hash != record.keys["model_hash"]:
         return "other files of the model"
-    if case.draw and fixtures.get_source(case.draw.source).fingerprint != record.draw["source_fingerprint"]:
+    if case.draw and fixtures.get_source(case.draw.source, case.model).fingerprint != record.draw["source_fingerprint"]:
         return "other text of the source"
     return ""
 
@@ -97,7 +108,11 @@ def judge(
     from benchmarks import gates
 
     records, missing = find_records(store, cases)
-    manifest["missing"] = missing
+    reasons = manifest.get("unavailable", {})
+    manifest["missing"] = {
+        case: f"unavailable: {reasons[case].splitlines()[0]}" if case in reasons else why
+        for case, why in missing.items()
+    }
     manifest["set_aside"] = [f"{name}: {why}" for name, why in store.set_aside]
     return records, gates.judge(manifest, records, load_baseline(profile))
 
