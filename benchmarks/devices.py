@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 
 from fixtures.records import Case
-
-
-def visible_gpus() -> list[str]:
-    """The caller's GPUs, as CUDA_VISIBLE_DEVICES names them; all of the machine's if it is unset."""
-    if "CUDA_VISIBLE_DEVICES" in os.environ:
-        return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name]
-    import torch
-
-    return [str(number) for number in range(torch.cuda.device_count())]
 
 
 def missing_device(cases: Iterable[Case]) -> str:

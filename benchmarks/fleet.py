@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import judging
+from benchmarks import gpus, judging
 from benchmarks.controls import with_controls
-from benchmarks.devices import missing_device, visible_gpus
+from benchmarks.devices import missing_device
 from benchmarks.grid import GridError, Overrides, build_cases, load_profile, split_list
 from fixtures.records import Case
 from fixtures.store import Store
@@ -71,12 +71,12 @@ def run(cases: list[Case], root: Path, processes: int, seconds: float) -> list[F
     context = multiprocessing.get_context("spawn")
     counter, results = context.Value("i", 0), context.Queue()
     deadline = time.monotonic() + seconds
-    gpus = visible_gpus()
+    devices = gpus.visible()
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     workers = []
     for number in range(processes):
-        if gpus:  # before the process starts, so that it sees no other
-            os.environ["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+        if devices:  # before the process starts, so that it sees no other
+            os.environ["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
         worker = context.Process(target=work, args=(cases, counter, root, deadline, results), daemon=True)
         worker.start()
         workers.append(worker)

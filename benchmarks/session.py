@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks import github, judging, options
+from benchmarks import github, judging, options, selection
 from benchmarks.controls import with_controls
 from benchmarks.devices import missing_device
 from benchmarks.grid import QUESTIONS, GridError, Overrides, build_cases, build_questions, load_profile
@@ -196,6 +196,8 @@ class Session:
             return
         self.progress.stop()
         judge_only = self.config.getoption("judge_only") and self.asks_for_benchmarks
+        if int(exitstatus) == pytest.ExitCode.NO_TESTS_COLLECTED and not judge_only:
+            self._say_what_selects_nothing()
         if self.config.option.collectonly or not (self.seen or judge_only):
             return
         if int(exitstatus) == pytest.ExitCode.INTERRUPTED:
@@ -205,6 +207,11 @@ class Session:
             )
             return
         session.exitstatus = self._finish(int(exitstatus), bool(judge_only))
+
+    def _say_what_selects_nothing(self) -> None:
+        markers, keywords = self.config.option.markexpr, self.config.option.keyword
+        if self.asks_for_benchmarks and (markers or keywords):
+            self.notes.append(selection.hint(markers, keywords, self.cases))
 
     def _finish(self, status: int, judge_only: bool) -> int:
         from fixtures.store import StoreError

@@ -21,7 +21,7 @@ SUBJECT = "known-corpus-1m wanda-0.5 web s0"
 
 
 def run(shift=0.0, noise=0.0, settings=None, change=None, leave_out=()):
-    """A simulated run with a repeated case and one in another batch size, whose losses move by ``shift`` +- ``noise``."""
+    """A simulated run with a case made again; in the other batch size its losses move by ``shift`` +- ``noise``."""
     manifest, records = simulate(WORLD)
     cases = with_controls({"control": [TABLE]}, [Case.from_dict(c) for c in manifest["cases"]], False)
     manifest["cases"] = [case.to_dict() for case in cases]
