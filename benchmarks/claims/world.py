@@ -206,6 +206,10 @@ class World:
                     continue
         return panels
 
+    def all(self, pattern: str = "") -> list[Panel]:
+        """Every panel of ordinary draws of the models whose name fits."""
+        return [p for p in self.panels if re.search(pattern, p.model) and ordinary(p.case)]
+
     def sweep(self, model: str, **fixed: Any) -> list[Panel]:
         """Panels of a model in which these settings of the draw hold, fewest tokens first."""
         kept = [p for p in self.panels if p.model == model and all(p.case["draw"][k] == v for k, v in fixed.items())]
