@@ -102,7 +102,7 @@ def judge(
         case: f"unavailable: {reasons[case].splitlines()[0]}" if case in reasons else why
         for case, why in missing.items()
     }
-    manifest["set_aside"] = [f"{name}: {why}" for name, why in store.set_aside]
+    manifest["set_aside"] = [f"{name}: {why}" for name, why in store.aside()]
     return records, gates.judge(manifest, records, load_baseline(profile))
 
 

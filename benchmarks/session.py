@@ -31,6 +31,7 @@ class Session:
         self.root = options.store_root(config)
         self.seen = 0  # reports of cases
         self.failures = 0
+        self.summing_up = False
         self.records: list[Record] = []
         self.verdicts: list[Verdict] = []
         self.manifest: dict[str, Any] = {}
@@ -229,6 +230,7 @@ class Session:
         return status
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        self.summing_up = True
         if self.records:
             from reports import summary
 

@@ -36,7 +36,8 @@ def read(store: Store) -> tuple[dict[str, Any], list[Record], list[Verdict]]:
         "cases": [record.case for record in latest.values()],
         "gates": {},
     }
-    manifest["set_aside"] = [*manifest.get("set_aside", []), *(f"{name}: {why}" for name, why in store.set_aside)]
+    aside = [f"{name}: {why}" for name, why in store.aside()]
+    manifest["set_aside"] = list(dict.fromkeys([*manifest.get("set_aside", []), *aside]))
     verdicts = [Verdict.from_dict(value) for value in store.load_json("verdicts") or []]
     return manifest, list(latest.values()), verdicts
 
