@@ -29,6 +29,10 @@ def pytest_configure(config: pytest.Config) -> None:
     data = config.getoption("data_dir") or config.getini("calibench_data")
     if data:
         os.environ["CALIBENCH_DATA"] = os.path.abspath(os.path.expanduser(data))
+    if config.getoption("accept_terms"):
+        os.environ["CALIBENCH_ACCEPT_TERMS"] = ",".join(config.getoption("accept_terms"))
+    if config.getoption("tasks_path"):
+        os.environ["CALIBENCH_TASKS"] = os.path.abspath(config.getoption("tasks_path"))
     if config.getoption("dist", "no") == "load":
         # Contiguous blocks: neighbours share a model. The loadgroup family mishandles crashes (pytest-xdist #1189).
         config.option.dist = "worksteal"
@@ -60,7 +64,8 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "case" in metafunc.fixturenames:
-        cases = metafunc.config.stash[SESSION].cases_to_run()
+        # A file asks one question: the cases of the grids that name it.
+        cases = metafunc.config.stash[SESSION].cases_to_run(getattr(metafunc.module, "QUESTION", None))
         metafunc.parametrize("case", [_param(case) for case in cases])
 
 
@@ -94,7 +99,7 @@ def run_case(request: pytest.FixtureRequest, record_property: Any) -> Iterator[A
             problem = f"{case.id}: {error}"
         if missing:
             record_property("unavailable", missing)
-            pytest.skip(problem)
+            pytest.skip(problem.splitlines()[0])
         if problem:  # outside of the handler, else pytest shows the chain of exceptions above the sentence
             pytest.fail(problem, pytrace=False)
         for name, value in session.properties(case, record, found).items():
@@ -126,6 +131,8 @@ def pytest_report_teststatus(report: Any, config: pytest.Config) -> Any:
     undecided = properties.get("gate") in ("inconclusive", "refused")
     if undecided:
         return properties["gate"], "", properties["gate"].upper()
+    if "unavailable" in properties:
+        return "unavailable" if report.when == "call" else "", "", "UNAVAILABLE"
     if ("case" in properties or "gate" in properties) and config.get_verbosity() <= 0:
         # While cases run the progress lines say it; the short summary at the end needs the word.
         word = report.outcome.upper() if config.stash[SESSION].summing_up else ""

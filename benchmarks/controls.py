@@ -60,6 +60,7 @@ def _checked(table: dict[str, Any]) -> dict[str, Any]:
 def _matches(case: Case, table: dict[str, Any]) -> bool:
     return (
         case.draw is not None
+        and not case.tag
         and case.method in table["methods"]
         and case.model in table.get("models", [case.model])
         and (case.draw.source, case.draw.seed) == (table["source"], table.get("seed", 0))
