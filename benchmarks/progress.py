@@ -125,7 +125,7 @@ class Progress:
                     self.terminal.write_line(f"{self._position()}  {self.found} records found in the store")
                 return
             properties = dict(report.user_properties)
-            case = properties.get("case", report.nodeid)
+            case = str(properties.get("case", report.nodeid))
             words = {"passed": "", "failed": "  FAILED", "skipped": "  skipped"}[report.outcome]
             detail = properties.get("finding", "")
             if "unavailable" in properties:
