@@ -1,4 +1,4 @@
-"""Calibrators with more freedom than a temperature, which may change the arg max: vector scaling, isotonic regression."""
+"""Calibrators with more freedom than a temperature, which may change the arg max: vector scaling and isotonic."""
 
 from __future__ import annotations
 

@@ -58,6 +58,7 @@ def transformations(u: Tensor, size: int, strategies: Sequence[str], shared: boo
     The strategy is chosen evenly among ``strategies`` for every row, or (``shared``) for all rows of a set together.
     """
     device, rows = u.device, u.shape[:-1]
+    last = u[..., :1, -1].expand(rows) if shared else u[..., -1]
     chosen = (last * len(strategies)).long().clamp(max=len(strategies) - 1)
     plain = identity(rows, device)
 
