@@ -153,17 +153,7 @@ def study(
     return rows
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    import torch
-
-    from compressors.distillation.backbones import distil
-    from compressors.distillation.convnet import Shape
-    from compressors.distillation.images import Images
-    from compressors.distillation.masking import Run
-    from compressors.distillation.schedules import COLOR, DIGITS, PUBLISHED, Budget
-    from compressors.distillation.training import Recipe
-    from fixtures.images import image_model, load_images
-
+def arguments_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.distillation_study", description=__doc__)
     parser.add_argument("model")
     parser.add_argument("--cells", required=True, help="such as dc-ipc1,dc-ipc1+mdt,random-ipc10")
@@ -176,47 +166,68 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--real", type=int, default=256, help="real images a class and step")
     parser.add_argument("--folder", help="where the images are (default: CALIBENCH_IMAGES)")
     parser.add_argument("--no-half", action="store_true", help="treat real images in float32 too")
+    parser.add_argument("--no-graphs", action="store_true", help="launch every kernel by itself")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the rows and the distilled sets")
-    options = parser.parse_args(arguments)
-    torch.set_float32_matmul_precision("high")
+    return parser.parse_args(arguments)
+
+
+def run_group(backbone: str, ipc: int, cells: list[tuple[float, str, str]], splits: Any, options: Any) -> None:
+    """Distils the cells of one backbone and number of images, and writes their rows and images."""
+    import torch
+
+    from compressors.distillation.backbones import Distilled, distil
+    from compressors.distillation.convnet import Shape
+    from compressors.distillation.images import Images
+    from compressors.distillation.masking import Run
+    from compressors.distillation.schedules import COLOR, DIGITS, PUBLISHED, Budget
+    from compressors.distillation.training import Recipe
+    from fixtures.images import image_model
+
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = image_model(options.model)
-    splits = load_images(model.images.name, options.folder)
-    train = splits["train"]
-    images = Images(
-        torch.tensor(train.pixels, device=device), torch.tensor(train.labels, device=device), model.images.classes
-    )
-    shape = Shape(model.images.channels, model.images.size, model.images.classes, model.width, model.depth)
-    strategies = COLOR if model.images.mirrored else DIGITS
+    known, train = model.images, splits["train"]
+    pixels, labels = (torch.tensor(array, device=device) for array in (train.pixels, train.labels))
+    shape = Shape(known.channels, known.size, known.classes, model.width, model.depth)
+    strategies = COLOR if known.mirrored else DIGITS
+    ratios = list(dict.fromkeys(ratio for ratio, _, _ in cells))
     seeds = range(options.first_seed, options.first_seed + options.seeds)
+    runs = [Run(seed, ratio) for ratio in ratios for seed in seeds]
+    budget = Budget(round(options.share * PUBLISHED.get(backbone, 0)), options.real)
+    half = device == "cuda" and not options.no_half
+    images = Images(pixels, labels, known.classes)
+    made = distil(backbone, shape, images, ipc, runs, budget, strategies, half, not options.no_graphs)
+    spent = f"{budget.iterations} iterations ({made.share or 0:.1%} of the published) in {made.seconds:.1f} s"
+    print(f"{backbone}-ipc{ipc}: {len(runs)} sets, {spent}", flush=True)
+    rows = []
+    for ratio, loss, text in cells:
+        part = [k for k, run in enumerate(runs) if run.mdt == ratio]
+        augmented = options.recipe == "augmented" or (not options.recipe and backbone not in ("dc", "random"))
+        epochs = options.epochs or (1000 if augmented else 300)
+        recipe = Recipe(epochs, loss=loss, strategies=strategies if augmented else ())
+        mine = tuple(runs[k] for k in part)
+        subset = Distilled(backbone, mine, made.pixels[part], made.labels, made.share, made.losses, made.seconds)
+        rows += study(subset, shape, splits, recipe, options.nets, device, text)
+    options.out.mkdir(parents=True, exist_ok=True)
+    stem = options.out / f"{backbone}-ipc{ipc}{'-' + options.recipe if options.recipe else ''}-s{options.first_seed}"
+    np.savez_compressed(stem.with_suffix(".npz"), pixels=made.pixels.half().cpu().numpy())
+    text = json.dumps({"seconds": made.seconds, "rows": rows})
+    stem.with_suffix(".json").write_text(text, encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    import torch
+
+    from fixtures.images import image_model, load_images
+
+    options = arguments_of(arguments)
+    torch.set_float32_matmul_precision("high")  # TF32, as torch's convolutions use by default
+    splits = load_images(image_model(options.model).images.name, options.folder)
     together: dict[tuple[str, int], list[tuple[float, str, str]]] = {}
     for text in options.cells.split(","):
         backbone, ipc, ratio, loss = parse_cell(text)
         together.setdefault((backbone, ipc), []).append((ratio, loss, text))
-    options.out.mkdir(parents=True, exist_ok=True)
     for (backbone, ipc), cells in together.items():
-        ratios = list(dict.fromkeys(ratio for ratio, _, _ in cells))
-        runs = [Run(seed, ratio) for ratio in ratios for seed in seeds]
-        iterations = round(options.share * PUBLISHED.get(backbone, 0))
-        budget = Budget(iterations, options.real)
-        made = distil(
-            backbone, shape, images, ipc, runs, budget, strategies, half=device == "cuda" and not options.no_half
-        )
-        spent = f"{iterations} iterations ({made.share or 0:.1%} of the published) in {made.seconds:.1f} s"
-        print(f"{backbone}-ipc{ipc}: {len(runs)} sets, {spent}", flush=True)
-        stem = f"{backbone}-ipc{ipc}-s{options.first_seed}"
-        np.savez_compressed(options.out / f"{stem}.npz", pixels=made.pixels.half().cpu().numpy())
-        rows = []
-        for ratio, loss, text in cells:
-            part = [k for k, run in enumerate(runs) if run.mdt == ratio]
-            augmented = options.recipe == "augmented" or (not options.recipe and backbone not in ("dc", "random"))
-            recipe = Recipe(
-                options.epochs or (1000 if augmented else 300), loss=loss, strategies=strategies if augmented else ()
-            )
-            subset = type(made)(backbone, tuple(runs[k] for k in part), made.pixels[part], made.labels, made.share,
-                                made.losses, made.seconds)  # fmt: skip
-            rows += study(subset, shape, splits, recipe, options.nets, device, text)
-        (options.out / f"{stem}.json").write_text(json.dumps({"seconds": made.seconds, "rows": rows}), encoding="utf-8")
+        run_group(backbone, ipc, cells, splits, options)
     return 0
 
 

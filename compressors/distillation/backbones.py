@@ -72,6 +72,8 @@ def distil(
         work = kind(shape, images, runs, synthetic, budget, used, half, graphs)
         work.run(progress)
         losses = work.losses
+        if synthetic.is_cuda:
+            torch.cuda.synchronize()  # else the seconds would be those of launching
     elif backbone != "random":
         raise DistillationError(f"unknown backbone {backbone!r}; there are {', '.join(BACKBONES)}")
     return Distilled(
