@@ -25,6 +25,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("cache_dir"):
         # By environment, so that xdist's workers see the same folder.
         os.environ["CALIBENCH_CACHE"] = os.path.abspath(config.getoption("cache_dir"))
+    data = config.getoption("data_dir") or config.getini("calibench_data")
+    if data:
+        os.environ["CALIBENCH_DATA"] = os.path.abspath(os.path.expanduser(data))
     if config.getoption("dist", "no") == "load":
         # Contiguous blocks: neighbours share a model. The loadgroup family mishandles crashes (pytest-xdist #1189).
         config.option.dist = "worksteal"
@@ -63,13 +66,21 @@ def run_case(request: pytest.FixtureRequest, record_property: Any) -> Iterator[A
     session = request.config.stash[SESSION]
 
     def run(case: Any) -> Any:
+        import fixtures
+
         record_property("case", case.id)
         session.stage.begin(case.id)
-        problem = ""
+        problem = missing = ""
         try:
             record, found = session.runner.run(case)
+        except fixtures.SourceUnavailable as error:
+            problem = f"{case.id}: {error}"
+            missing = "" if session.asked_for(error.source) else str(error)
         except errors_for_people() as error:
             problem = f"{case.id}: {error}"
+        if missing:
+            record_property("unavailable", missing)
+            pytest.skip(problem)
         if problem:  # outside of the handler, else pytest shows the chain of exceptions above the sentence
             pytest.fail(problem, pytrace=False)
         for name, value in session.properties(case, record, found).items():
@@ -88,7 +99,7 @@ def errors_for_people() -> tuple[type[Exception], ...]:
     ours = (
         fixtures.ModelError,
         fixtures.SourceError,
-        fixtures.CapacityError,
+        fixtures.DrawError,
         fixtures.PackageError,
         fixtures.StoreError,
     )

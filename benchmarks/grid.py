@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -11,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from fixtures.packing import LOADERS
 from fixtures.records import Case, DrawSpec, EvaluationSpec
 
 PROFILES = Path(__file__).resolve().parent / "profiles"
@@ -33,7 +35,9 @@ class Overrides:
     sequences: int | None = None
     length: int | None = None
     slices: int | None = None
-    packing: str | None = None
+    packing: tuple[str, ...] | None = None
+    bos: tuple[bool, ...] | None = None
+    loader: tuple[str, ...] | None = None
     dtype: str | None = None
     device: str | None = None
     threads: int | None = None
@@ -52,16 +56,32 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def split_list(text: str) -> tuple[str, ...]:
     """Items of a comma-separated option. A piece like ``sym=false`` belongs to the method before it.
 
+    Commas within parentheses split nothing: they belong to a source such as ``selfgen(web,t=1)``.
+
     >>> split_list("gptq-w3g64:groups=block,sym=false,rtn-w3g64")
     ('gptq-w3g64:groups=block,sym=false', 'rtn-w3g64')
+    >>> split_list("news,selfgen(0.5*web+0.5*code,t=1,k=20),unigram(web)")
+    ('news', 'selfgen(0.5*web+0.5*code,t=1,k=20)', 'unigram(web)')
     """
     items: list[str] = []
-    for piece in text.split(","):
+    for piece in _pieces(text):
         if items and re.match(r"^\s*\w+=", piece):
             items[-1] += "," + piece.strip()
         elif piece.strip():
             items.append(piece.strip())
     return tuple(items)
+
+
+def _pieces(text: str) -> list[str]:
+    """The text cut at the commas that lie in no parentheses."""
+    pieces, depth = [""], 0
+    for character in text:
+        depth = max(0, depth + (character == "(") - (character == ")"))
+        if character == "," and not depth:
+            pieces.append("")
+        else:
+            pieces[-1] += character
+    return pieces
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -180,6 +200,19 @@ def _difference(one: Case, other: Case) -> str:
     return f"{name} is {first[name]!r} in one and {second[name]!r} in the other"
 
 
+def _axis(grid: dict[str, Any], name: str, overrides: Overrides) -> list[Any]:
+    """The values of a setting of draws: the command line's, else the grid's, which may be one value or a list."""
+    known = {"packing": ("stream", "document"), "bos": (False, True), "loader": LOADERS}[name]
+    value = getattr(overrides, name)
+    value = grid.get(name, known[0]) if value is None else value
+    values = list(value) if isinstance(value, list | tuple) else [value]
+    for wrong in values:
+        if not any(wrong is good or (isinstance(good, str) and wrong == good) for good in known):
+            expected = ", ".join(str(good).lower() for good in known)
+            raise GridError(f"--{name}: {wrong!r} is none of {expected}")
+    return values
+
+
 def _grid_cases(
     grid: dict[str, Any], models: list[str], methods: list[str], sources: list[str], overrides: Overrides
 ) -> Iterable[Case]:
@@ -191,25 +224,24 @@ def _grid_cases(
         if getattr(overrides, name) is not None or name in grid
     }
     slices = overrides.slices or grid.get("slices", 10)
-    if max(seeds) >= slices:
+    axes = {name: _axis(grid, name, overrides) for name in ("packing", "bos", "loader")}
+    if max(seeds) >= slices and "calibench" in axes["loader"]:
         raise GridError(
             f"--seeds: seed {max(seeds)} is beyond the {slices} draws that each source is dealt into (seeds 0 to "
             f"{slices - 1}); --slices {max(seeds) + 1} makes more, each with less text, and other draws of every seed"
         )
-    draw = {
+    draw: dict[str, Any] = {
         "n_sequences": overrides.sequences or grid["sequences"],
         "sequence_length": overrides.length or grid["length"],
-        "packing": overrides.packing or grid.get("packing", "stream"),
-        "bos": grid.get("bos", False),
         "slices": slices,
-        "loader": grid.get("loader", "calibench"),
     }
+    ways: list[dict[str, Any]] = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     for model in models:
         yield Case(model=model, method="dense", draw=None, evaluation=evaluation, **settings)
         for method in methods:
             if method == "dense":
                 continue
             for source in sources:
-                for seed in seeds:
-                    spec = DrawSpec(source=source, seed=seed, **draw)
+                for way, seed in itertools.product(ways, seeds):
+                    spec = DrawSpec(source=source, seed=seed, **draw, **way)
                     yield Case(model=model, method=method, draw=spec, evaluation=evaluation, **settings)

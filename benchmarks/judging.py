@@ -60,7 +60,7 @@ def _changed(case: Case, record: Record) -> str:
     model = fixtures.resolve_model(case.model)
     if model.kind == "folder" and model.content_hash != record.keys["model_hash"]:
         return "other files of the model"
-    if case.draw and fixtures.get_source(case.draw.source).fingerprint != record.draw["source_fingerprint"]:
+    if case.draw and fixtures.get_source(case.draw.source, case.model).fingerprint != record.draw["source_fingerprint"]:
         return "other text of the source"
     return ""
 
@@ -97,7 +97,11 @@ def judge(
     from benchmarks import gates
 
     records, missing = find_records(store, cases)
-    manifest["missing"] = missing
+    reasons = manifest.get("unavailable", {})
+    manifest["missing"] = {
+        case: f"unavailable: {reasons[case].splitlines()[0]}" if case in reasons else why
+        for case, why in missing.items()
+    }
     manifest["set_aside"] = [f"{name}: {why}" for name, why in store.set_aside]
     return records, gates.judge(manifest, records, load_baseline(profile))
 

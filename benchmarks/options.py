@@ -44,6 +44,13 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
+def _switches(text: str) -> tuple[bool, ...]:
+    known = {"false": False, "true": True}
+    if any(name not in known for name in split_list(text)):
+        raise ValueError(f"expected false, true or false,true, not {text!r}")
+    return tuple(known[name] for name in split_list(text))
+
+
 def _device(text: str) -> str:
     if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", text):
         raise ValueError(f"expected cpu, cuda or cuda:1, not {text!r}")
@@ -74,7 +81,9 @@ def add_options(parser: pytest.Parser) -> None:
     option("--sequences", type=_checked(_positive), metavar="N", help="calibration sequences a draw")
     option("--length", type=_checked(_positive), metavar="N", help="tokens a calibration sequence")
     option("--slices", type=_checked(_positive), metavar="N", help="disjoint draws a source is dealt into (default 10)")
-    option("--packing", choices=("stream", "document"), help="how documents fill sequences")
+    option("--packing", type=names, metavar="A,B", help="how documents fill sequences: stream, document")
+    option("--bos", type=_checked(_switches), metavar="A,B", help="begin each sequence with the BOS token: false, true")
+    option("--loader", type=names, metavar="A,B", help="who draws: calibench, or as the gptq or wanda code does")
     option("--propagation", choices=("sequential", "dense"), help="whose outputs feed the next block")
     option("--dtype", choices=("float32", "bfloat16", "float16"), help="weights and arithmetic")
     option("--device", type=_checked(_device), metavar="NAME", help="cpu, cuda, cuda:1 ...")
@@ -82,6 +91,8 @@ def add_options(parser: pytest.Parser) -> None:
     option("--batch-size", type=_checked(_positive), metavar="N", help="sequences a forward pass")
     option("--store", metavar="DIR", help="results: found again by later runs (default: reports/out)")
     option("--cache-dir", metavar="DIR", help="downloads, converted models, tokenized sources")
+    option("--data-dir", metavar="DIR", help="local mirror of sources and tasks, used before the hub (CALIBENCH_DATA)")
+    parser.addini("calibench_data", "local mirror of sources and tasks, as --data-dir")
     option("--rerun-cases", action="store_true", help="ignore finished records and make them again")
     option("--judge-only", action="store_true", help="run no case: judge and report from the store")
     option("--strict-gates", action="store_true", help="exit status 6 if a gate is inconclusive")

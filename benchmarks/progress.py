@@ -110,6 +110,8 @@ class Progress:
             case = properties.get("case", report.nodeid)
             words = {"passed": "", "failed": "  FAILED", "skipped": "  skipped"}[report.outcome]
             detail = properties.get("finding", "")
+            if "unavailable" in properties:
+                words = "  unavailable"
             self.terminal.write_line(f"{self._position()}  {case}  {report.duration:.1f} s  {detail}{words}")
 
     def _position(self) -> str:

@@ -34,6 +34,7 @@ class Session:
         self.verdicts: list[Verdict] = []
         self.manifest: dict[str, Any] = {}
         self.notes: list[str] = []
+        self.unavailable: dict[str, str] = {}  # case -> why its source could not be had
         self.report: Path | None = None
         self.progress = Progress(config, self.root / "progress")
 
@@ -90,6 +91,10 @@ class Session:
         from fixtures.runner import Runner
 
         return Runner(self.store, status=self.stage, rerun=self.config.getoption("rerun_cases"))
+
+    def asked_for(self, source: str) -> bool:
+        """Whether the command line names the source: then it is an error that it cannot be had."""
+        return source in (self.config.getoption("sources") or ())
 
     def properties(self, case: Case, record: Record, found: bool) -> dict[str, Any]:
         """What a case leaves in its report: builtins, one scalar a property (JUnit and xdist need that)."""
@@ -160,6 +165,8 @@ class Session:
         if not self.is_controller or "case" not in properties:
             return
         self.failures += report.failed
+        if "unavailable" in properties:
+            self.unavailable[str(properties["case"])] = str(properties["unavailable"])
         if report.when == "call":
             self.seen += 1
             self.progress.finished(report, bool(properties.get("found")))
@@ -186,6 +193,10 @@ class Session:
 
         try:
             self.manifest = judging.make_manifest(self.profile, self.cases, self.narrowed)
+            self.manifest["unavailable"] = self.unavailable
+            self.notes += [
+                f"not run: {count} cases: {why}" for why, count in Counter(self.unavailable.values()).most_common()
+            ]
             self.records, self.verdicts = judging.judge(self.store, self.manifest, self.cases, self.profile)
             judging.send_reports(self.config, self.verdicts)
             cases_failed = bool(self.failures) or status not in (0, int(pytest.ExitCode.NO_TESTS_COLLECTED))

@@ -119,3 +119,24 @@ def test_evaluation_table_with_an_unknown_key(tmp_path):
 
 def test_nearest_lists_what_is_known():
     assert grid.nearest("nws", ["news", "web"]) == "; did you mean 'news'? Known: news, web"
+
+
+def test_packing_bos_and_loader_are_axes():
+    only = {"methods": ("wanda-0.5",), "sources": ("web",), "models": ("known-corpus-1m",), "seeds": (0,)}
+    found = [case for case in cases(**only, packing=("stream", "document"), bos=(False, True)) if case.draw]
+    assert {(case.draw.packing, case.draw.bos) for case in found} == {
+        (packing, bos) for packing in ("stream", "document") for bos in (False, True)
+    }
+    assert len({case.id for case in found}) == 4
+    published = [case for case in cases(**{**only, "seeds": (77,)}, loader=("gptq",)) if case.draw]
+    assert [case.id for case in published] == ["known-corpus-1m-wanda-0.5-web-s77-loader=gptq"]
+    with pytest.raises(GridError, match="--loader: 'awq' is none of calibench, gptq, wanda"):
+        cases(loader=("awq",))
+
+
+def test_a_list_is_not_split_inside_parentheses():
+    assert split_list("news,selfgen(0.5*web+0.5*code,t=1,k=20),mix(a(b),c(d))") == (
+        "news",
+        "selfgen(0.5*web+0.5*code,t=1,k=20)",
+        "mix(a(b),c(d))",
+    )

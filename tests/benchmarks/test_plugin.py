@@ -308,6 +308,50 @@ def test_more_than_a_slice_holds_is_one_line_that_names_source_and_seed(suite):
     assert "During handling" not in done.stdout
 
 
+OFFLINE = {"HF_HUB_OFFLINE": "1", "CALIBENCH_DATA": ""}
+
+
+def test_a_run_that_lacks_a_source_goes_on_with_the_rest_and_says_so(suite, mini, tmp_path):
+    profile = tmp_path / "lacking.toml"
+    profile.write_text((mini / "mini.toml").read_text().replace("sources = [", 'sources = ["pile", '))
+    done = suite("--profile", str(profile), "-n", "2", env={**OFFLINE, "HF_HOME": str(tmp_path / "hf")})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(records(suite.store)) == 9
+    assert counts(done.stdout)["passed"] >= 9
+    assert "not run: 4 cases: source 'pile' cannot be had here" in done.stdout
+    assert "hf download --repo-type dataset monology/pile-uncopyrighted" in done.stdout
+    verdicts = json.loads((suite.store / "verdicts.json").read_text())
+    assert any(verdict["outcome"] == "inconclusive" for verdict in verdicts)
+    missing = json.loads((suite.store / "manifest.json").read_text())["missing"]
+    assert len(missing) == 4
+    assert all("pile" in case and why.startswith("unavailable: ") for case, why in missing.items())
+
+
+def test_a_source_that_the_command_line_names_must_be_there(suite, tmp_path):
+    arguments = ["--sources", "pile", "--seeds", "1", "--methods", "wanda-0.5"]
+    done = suite(*arguments, env={**OFFLINE, "HF_HOME": str(tmp_path / "hf")})
+    assert done.returncode == 1
+    assert "source 'pile' cannot be had here" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_the_mirror_is_found_by_its_option(suite, mini, tmp_path):
+    import gzip
+
+    from tests.miniature import documents
+
+    (tmp_path / "data" / "sources").mkdir(parents=True)
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in documents(seed=3))
+    (tmp_path / "data" / "sources" / "letters.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    arguments = ["--sources", "letters", "--seeds", "1", "--methods", "wanda-0.5"]
+    absent = suite(*arguments, env={"CALIBENCH_DATA": ""})
+    assert absent.returncode == 4
+    assert "CALIBENCH_DATA (--data-dir) is not set" in absent.stdout + absent.stderr
+    done = suite(*arguments, "--data-dir", str(tmp_path / "data"))
+    assert done.returncode == 0, done.stdout
+    assert sum("letters" in name for name in records(suite.store)) == 1
+
+
 def test_a_changed_tokenizer_is_another_model(mini, suite, tmp_path):
     folder = tmp_path / "tiny"
     shutil.copytree(mini / "tiny", folder)
