@@ -9,10 +9,15 @@ ARGS   ?=
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help benchmark test lint types report clean
+MIRROR  ?= mirror
+SOURCES ?= all
+TASKS   ?= all
+
+.PHONY: help benchmark test lint types report mirror clean
 help:
 	@echo "make benchmark   compress, score, gate and report (PROFILE=quick JOBS=2 ARGS='--seeds 3')"
 	@echo "make test        lint, type checks and tests"
+	@echo "make mirror      write sources and tasks for machines without a network (MIRROR=folder SOURCES=c4,dclm TASKS=none)"
 	@echo "make report      judge and report again from the store, without running a case"
 
 # One stamp file: set up again when the pins or the project's metadata change.
@@ -40,6 +45,9 @@ test: $(VENV)/.ready lint types
 
 report: $(VENV)/.ready
 	$(BIN)/python -m pytest benchmarks --profile $(PROFILE) --judge-only $(ARGS)
+
+mirror: $(VENV)/.ready
+	$(BIN)/python -m fixtures mirror $(MIRROR) --sources "$(SOURCES)" --tasks "$(TASKS)"
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
