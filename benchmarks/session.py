@@ -19,6 +19,8 @@ from benchmarks.progress import Progress, StageFile
 from fixtures.records import Case, Record, Verdict
 
 if TYPE_CHECKING:
+    from fixtures.image_cases import ImageCase
+    from fixtures.image_runner import ImageRunner
     from fixtures.runner import Runner
     from fixtures.store import Store
 
@@ -59,6 +61,18 @@ class Session:
     def cases(self) -> list[Case]:
         return build_cases(self.profile, options.overrides(self.config))
 
+    @cached_property
+    def image_cases(self) -> list[ImageCase]:
+        """The profile's cases of distilled data."""
+        from benchmarks.image_grid import build_image_cases
+
+        return build_image_cases(self.profile, options.overrides(self.config))
+
+    def image_cases_to_run(self) -> list[ImageCase]:
+        """This shard's cases of distilled data."""
+        part, parts = self.config.getoption("shard") or (1, 1)
+        return self.image_cases[part - 1 :: parts]
+
     @property
     def narrowed(self) -> bool:
         """Whether options took the grid away from what the profile says."""
@@ -92,6 +106,14 @@ class Session:
 
         return Runner(self.store, status=self.stage, rerun=self.config.getoption("rerun_cases"))
 
+    @cached_property
+    def image_runner(self) -> ImageRunner:
+        from fixtures.image_runner import ImageRunner
+        from reports.statistics import expected_calibration_error
+
+        rerun = self.config.getoption("rerun_cases")
+        return ImageRunner(self.store, expected_calibration_error, status=self.stage, rerun=rerun)
+
     def asked_for(self, source: str) -> bool:
         """Whether the command line names the source: then it is an error that it cannot be had."""
         return source in (self.config.getoption("sources") or ())
@@ -118,6 +140,7 @@ class Session:
             return
         try:
             cases = self.cases
+            _ = self.image_cases
         except (GridError, ValueError) as error:
             raise pytest.UsageError(str(error)) from error
         if self.config.getoption("dry_run"):
@@ -137,7 +160,7 @@ class Session:
         def dropped(item: pytest.Item) -> bool:
             if item.get_closest_marker("speed"):
                 return not wants_speed
-            return judge_only and "case" in getattr(item, "fixturenames", ())
+            return judge_only and is_case(item)
 
         gone = [item for item in items if dropped(item)]
         if gone:
@@ -147,7 +170,7 @@ class Session:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         if self.is_controller:
-            self._begin(sum("case" in getattr(item, "fixturenames", ()) for item in session.items))
+            self._begin(sum(is_case(item) for item in session.items))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
@@ -198,6 +221,8 @@ class Session:
                 f"not run: {count} cases: {why}" for why, count in Counter(self.unavailable.values()).most_common()
             ]
             self.records, self.verdicts = judging.judge(self.store, self.manifest, self.cases, self.profile)
+            images, verdicts = judging.judge_images(self.store, self.manifest, self.image_cases)
+            self.records, self.verdicts = [*self.records, *images], [*self.verdicts, *verdicts]
             judging.send_reports(self.config, self.verdicts)
             cases_failed = bool(self.failures) or status not in (0, int(pytest.ExitCode.NO_TESTS_COLLECTED))
             status = judging.exit_status(status, judge_only, self.verdicts, self.config.getoption("strict_gates"))
@@ -230,3 +255,8 @@ class Session:
             terminalreporter.write_line(line)
         if self.report:
             terminalreporter.write_line(f"report: {self.report}")
+
+
+def is_case(item: pytest.Item) -> bool:
+    """Whether a test is a cell of a grid."""
+    return not {"case", "image_case"}.isdisjoint(getattr(item, "fixturenames", ()))

@@ -13,6 +13,7 @@ from fixtures.records import Record, Verdict, label
 from reports import figures, heat
 from reports.answer import Answer, Headline, answers, controls_note, headlines
 from reports.confidence import ConfidenceTable, confidence_tables, reliability_drawing
+from reports.distilled import DistilledTable, distilled_tables, is_image
 from reports.figures import Drawing
 from reports.groups import Group
 from reports.heat import HeatMap
@@ -57,6 +58,7 @@ class Context:
     costs: list[Cost]
     confidence: list[ConfidenceTable]
     reliability: list[Drawing]
+    distilled: list[DistilledTable]
     notes: list[str]
     provenance: list[tuple[str, str]]
     licences: list[dict[str, Any]]
@@ -74,6 +76,8 @@ class Context:
 
 
 def gather(manifest: dict[str, Any], records: Sequence[Record], verdicts: Sequence[Verdict]) -> Context:
+    images = [record for record in records if is_image(record)]
+    records = [record for record in records if not is_image(record)]
     groups, tables = make_tables(manifest, records, verdicts)
     sections = [_section(table, k < DRAWN_MODELS) for k, table in enumerate(tables)]
     found = controls_note(tables) + notes(manifest, records, groups)
@@ -90,11 +94,12 @@ def gather(manifest: dict[str, Any], records: Sequence[Record], verdicts: Sequen
         costs=_costs(groups),
         confidence=confidence_tables(groups),
         reliability=[d for d in map(reliability_drawing, _by_model(groups)) if d][:DRAWN_MODELS],
+        distilled=distilled_tables(images),
         notes=found,
         provenance=_provenance(used, manifest),
         licences=_licences(manifest.get("licences")),
-        records=len(used),
-        planned=len(planned),
+        records=len(used) + len(images),
+        planned=len(planned) + len(manifest.get("image_cases", [])),
     )
 
 
