@@ -21,6 +21,8 @@ from benchmarks.progress import Progress, StageFile
 from fixtures.records import Case, Record, Verdict
 
 if TYPE_CHECKING:
+    from fixtures.image_cases import ImageCase
+    from fixtures.image_runner import ImageRunner
     from fixtures.runner import Runner
     from fixtures.store import Store
 
@@ -32,6 +34,7 @@ class Session:
         self.root = options.store_root(config)
         self.seen = 0  # reports of cases
         self.failures = 0
+        self.summing_up = False
         self.records: list[Record] = []
         self.verdicts: list[Verdict] = []
         self.manifest: dict[str, Any] = {}
@@ -61,6 +64,18 @@ class Session:
     def cases(self) -> list[Case]:
         cases = build_cases(self.profile, options.overrides(self.config))
         return with_controls(self.profile, cases, self.narrowed)
+
+    @cached_property
+    def image_cases(self) -> list[ImageCase]:
+        """The profile's cases of distilled data."""
+        from benchmarks.image_grid import build_image_cases
+
+        return build_image_cases(self.profile, options.overrides(self.config))
+
+    def image_cases_to_run(self) -> list[ImageCase]:
+        """This shard's cases of distilled data."""
+        part, parts = self.config.getoption("shard") or (1, 1)
+        return self.image_cases[part - 1 :: parts]
 
     @property
     def narrowed(self) -> bool:
@@ -102,6 +117,14 @@ class Session:
 
         return Runner(self.store, status=self.stage, rerun=self.config.getoption("rerun_cases"))
 
+    @cached_property
+    def image_runner(self) -> ImageRunner:
+        from fixtures.image_runner import ImageRunner
+        from reports.statistics import expected_calibration_error
+
+        rerun = self.config.getoption("rerun_cases")
+        return ImageRunner(self.store, expected_calibration_error, status=self.stage, rerun=rerun)
+
     def asked_for(self, source: str) -> bool:
         """Whether the command line names the source: then it is an error that it cannot be had."""
         return any(source in name for name in self.config.getoption("sources") or ())
@@ -128,6 +151,7 @@ class Session:
             return
         try:
             cases = self.cases
+            _ = self.image_cases
         except (GridError, ValueError) as error:
             raise pytest.UsageError(str(error)) from error
         runs = not (self.config.option.collectonly or self.config.getoption("judge_only"))
@@ -156,7 +180,7 @@ class Session:
             for name in ("speed", "claims"):
                 if item.get_closest_marker(name):
                     return name not in asked
-            return judge_only and "case" in getattr(item, "fixturenames", ())
+            return judge_only and is_case(item)
 
         gone = [item for item in items if dropped(item)]
         if gone:
@@ -166,7 +190,7 @@ class Session:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         if self.is_controller:
-            self._begin(sum("case" in getattr(item, "fixturenames", ()) for item in session.items))
+            self._begin(sum(is_case(item) for item in session.items))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
@@ -225,6 +249,8 @@ class Session:
                 f"not run: {count} cases: {why}" for why, count in Counter(self.unavailable.values()).most_common()
             ]
             self.records, self.verdicts = judging.judge(self.store, self.manifest, self.cases, self.profile)
+            images, verdicts = judging.judge_images(self.store, self.manifest, self.image_cases)
+            self.records, self.verdicts = [*self.records, *images], [*self.verdicts, *verdicts]
             judging.send_reports(self.config, self.verdicts)
             cases_failed = bool(self.failures) or status not in (0, int(pytest.ExitCode.NO_TESTS_COLLECTED))
             status = judging.exit_status(status, judge_only, self.verdicts, self.config.getoption("strict_gates"))
@@ -247,6 +273,7 @@ class Session:
         return status
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        self.summing_up = True
         if self.records:
             from reports import summary
 
@@ -262,3 +289,8 @@ class Session:
 def _without_case(item: pytest.Item) -> bool:
     callspec = getattr(item, "callspec", None)
     return callspec is not None and "case" in callspec.params and not isinstance(callspec.params["case"], Case)
+
+
+def is_case(item: pytest.Item) -> bool:
+    """Whether a test is a cell of a grid."""
+    return not {"case", "image_case"}.isdisjoint(getattr(item, "fixturenames", ()))

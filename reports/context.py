@@ -13,6 +13,7 @@ from reports.answer import Answer, Headline, answers, controls_note, headlines
 from reports.confidence import ConfidenceTable, confidence_tables, reliability_drawing
 from reports.costs import Cost, costs
 from reports.drawing import Drawing
+from reports.distilled import DistilledTable, distilled_tables, is_image
 from reports.groups import Group
 from reports.heat import HeatMap
 from reports.notes import notes
@@ -61,6 +62,7 @@ class Context:
     confidence: list[ConfidenceTable]
     reliability: list[Drawing]
     dispersion: list[Drawing]
+    distilled: list[DistilledTable]
     notes: list[str]
     provenance: list[tuple[str, str]]
     licences: list[dict[str, Any]]
@@ -83,6 +85,8 @@ class Context:
 
 
 def gather(manifest: dict[str, Any], records: Sequence[Record], verdicts: Sequence[Verdict]) -> Context:
+    images = [record for record in records if is_image(record)]
+    records = [record for record in records if not is_image(record)]
     groups, tables = make_tables(manifest, records, verdicts)
     # The first tables of the manifest are drawn; what was decided decides the order in which they are shown.
     sections = sorted((_section(table, k < DRAWN_MODELS) for k, table in enumerate(tables)), key=lambda s: s.decided)
@@ -99,13 +103,14 @@ def gather(manifest: dict[str, Any], records: Sequence[Record], verdicts: Sequen
         counts=Counter(v.outcome for v in verdicts),
         costs=costs(groups),
         confidence=confidence_tables(groups),
-        reliability=[d for d in map(reliability_drawing, _by_model(groups)[:DRAWN_MODELS]) if d],
+        reliability=[d for d in map(reliability_drawing, _by_model(groups)) if d][:DRAWN_MODELS],
         dispersion=[d for d in map(task_strips.every_draw, _by_model(groups)[:DRAWN_MODELS]) if d],
+        distilled=distilled_tables(images),
         notes=found,
         provenance=_provenance(used, manifest),
         licences=_licences(manifest.get("licences")),
-        records=len(used),
-        planned=len(planned),
+        records=len(used) + len(images),
+        planned=len(planned) + len(manifest.get("image_cases", [])),
     )
 
 

@@ -8,12 +8,14 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fixtures.records import Record, Verdict
+from reports import distilled
 from reports.answer import Answer
 from reports.components import components_csv
 from reports.context import Context, gather
@@ -79,6 +81,7 @@ def html(context: Context) -> str:
         mark=mark,
         number=_number,
         percent=_percent,
+        points=distilled.percent,
         light=LIGHT,
         dark=DARK,
         gate_order=sorted(context.verdicts, key=lambda v: (ORDER.index(v.outcome), v.gate)),
@@ -200,6 +203,7 @@ def as_json(context: Context) -> dict[str, Any]:
             for p in s.correlations
         ],
         "costs": [vars(cost) for cost in context.costs],
+        "distilled": [asdict(row) | {"model": t.model} for t in context.distilled for row in t.rows],
         "confidence": [vars(row) | {"model": t.model} for t in context.confidence for row in t.rows],
         "verdicts": [verdict.to_dict() for verdict in context.verdicts],
         "notes": context.notes,
@@ -215,6 +219,8 @@ def markdown(context: Context) -> str:
         parts.append(f"## {section.table.model}: {section.table.title}\n\n{_markdown_table(section.table)}")
         if section.answers:
             parts.append("\n".join(_markdown_answer(answer) for answer in section.answers))
+    for table in context.distilled:
+        parts.append(f"## {table.model}: networks trained on distilled images\n\n{distilled.markdown(table)}")
     counts = ", ".join(f"{context.counts[o]} {o}" for o in ORDER if context.counts[o]) or "none was judged"
     parts.append(f"## Gates: {counts}")
     shown = [v for o in ORDER for v in context.verdicts if v.outcome == o]

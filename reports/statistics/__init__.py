@@ -3,7 +3,18 @@
 Matrices are ``[n_items, n_draws]``: documents or task items down, calibration draws across.
 """
 
-from reports.statistics.calibration_error import brier, expected_calibration_error, reliability
+from reports.statistics.calibration_error import (
+    area_under_risk_coverage,
+    bias_of_perfect,
+    bootstrap,
+    brier,
+    classwise_calibration_error,
+    expected_calibration_error,
+    maximum_calibration_error,
+    negative_log_likelihood,
+    reliability,
+    signed_gap,
+)
 from reports.statistics.detectable import detectable_difference, detectable_flips, items_needed
 from reports.statistics.holm import holm
 from reports.statistics.interval import Interval
@@ -24,7 +35,11 @@ __all__ = [
     "McNemar",
     "SourceRange",
     "VarianceComponent",
+    "area_under_risk_coverage",
+    "bias_of_perfect",
+    "bootstrap",
     "brier",
+    "classwise_calibration_error",
     "contrast",
     "detectable_difference",
     "detectable_flips",
@@ -34,13 +49,16 @@ __all__ = [
     "holm",
     "item_floor",
     "items_needed",
+    "maximum_calibration_error",
     "mcnemar",
     "mean_squares",
+    "negative_log_likelihood",
     "noninferiority",
     "paired_difference",
     "rank_correlation",
     "reliability",
     "sign_flip",
+    "signed_gap",
     "source_range",
     "superiority",
     "tolerance_factor",
