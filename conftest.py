@@ -5,6 +5,7 @@ Nothing heavy is imported here: torch and transformers load when a case runs.
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -42,10 +43,18 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(specs: list[Any]) -> None:
     """One of the caller's GPUs a worker, before any import; a replacement worker inherits it."""
-    devices = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    devices = visible_gpus()
     for number, spec in enumerate(specs):
         if devices:
             spec.env["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
+
+
+def visible_gpus(folder: str = "/dev") -> list[str]:
+    """The GPUs that the caller lets us see, else all that the driver shows; torch is not asked, it would load."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is None:
+        return [str(number) for number in range(len(glob.glob(f"{folder}/nvidia[0-9]*")))]
+    return [name.strip() for name in named.split(",") if name.strip()]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
