@@ -5,14 +5,14 @@ Nothing heavy is imported here: torch and transformers load when a case runs.
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from benchmarks import options
+from benchmarks import gpus, options
+from benchmarks.grid import GridError, load_profile
 from benchmarks.session import Session
 
 SESSION = pytest.StashKey[Session]()
@@ -40,26 +40,32 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(config.stash[SESSION], "calibench-session")
 
 
+def _gpus(config: pytest.Config) -> list[str]:
+    """The GPUs to share out among workers; none where the cases run elsewhere."""
+    try:
+        grids = load_profile(config.getoption("profile"))["grid"]
+    except GridError:
+        return []  # said where the cases are built
+    return gpus.visible() if gpus.wanted(config.getoption("device"), grids) else []
+
+
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_setupnodes(specs: list[Any]) -> None:
-    """One of the caller's GPUs a worker, before any import; a replacement worker inherits it."""
-    devices = visible_gpus()
-    for number, spec in enumerate(specs):
-        if devices:
-            spec.env["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
+def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
+    gpus.pin(specs, _gpus(config))
 
 
-def visible_gpus(folder: str = "/dev") -> list[str]:
-    """The GPUs that the caller lets us see, else all that the driver shows; torch is not asked, it would load."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is None:
-        return [str(number) for number in range(len(glob.glob(f"{folder}/nvidia[0-9]*")))]
-    return [name.strip() for name in named.split(",") if name.strip()]
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """``-n auto``: a worker for each GPU; None leaves it to xdist, which counts processors."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return len(_gpus(config)) or None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "case" in metafunc.fixturenames:
-        cases = metafunc.config.stash[SESSION].cases_to_run()
+        # A file asks one question: the cases of the grids that name it.
+        cases = metafunc.config.stash[SESSION].cases_to_run(getattr(metafunc.module, "QUESTION", None))
         metafunc.parametrize("case", [_param(case) for case in cases])
 
 

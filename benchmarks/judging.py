@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import tempfile
@@ -47,7 +48,8 @@ def find_records(store: Store, cases: list[Case]) -> tuple[list[Record], dict[st
         if why or record is None:
             missing[case.id] = why
         else:
-            records.append(record)
+            # Another profile may have made it under another id of the same work.
+            records.append(record if record.id == case.id else dataclasses.replace(record, case=case.to_dict()))
     return records, missing
 
 
@@ -114,7 +116,9 @@ def judge(
         for case, why in missing.items()
     }
     manifest["set_aside"] = [f"{name}: {why}" for name, why in store.set_aside]
-    return records, gates.judge(manifest, records, load_baseline(profile))
+    questions = manifest.get("questions", {})
+    gated = {**manifest, "cases": [case for case in manifest["cases"] if case["id"] not in questions]}
+    return records, gates.judge(gated, records, load_baseline(profile))
 
 
 def verdict_report(verdict: Verdict) -> pytest.TestReport:
