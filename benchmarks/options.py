@@ -102,6 +102,8 @@ def add_options(parser: pytest.Parser) -> None:
     option("--shard", type=_checked(_shard), metavar="I/N", help="run the I-th of N parts of the cases")
     option("--shape", metavar="NAME", help="speed cases: 7b (default on a GPU), smollm2-135m or small")
     option("--blocks", type=_checked(_positive), metavar="N", help="speed cases: decoder blocks of the shape")
+    option("--weights", metavar="MODEL", help="speed cases: a model's own weights in place of random ones")
+    option("--text", metavar="FILE", help="speed cases: text in place of random tokens (with --weights)")
     option("--dry-run", action="store_true", help="print the cases and what they cost, run nothing")
 
 
