@@ -169,16 +169,19 @@ class Session:
         self.progress.terminal.write_line(plan(cases))
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """``--judge-only`` runs no case; speed cases run only when asked for: beside other work they mean nothing."""
-        wants_speed = "speed" in (config.option.markexpr or "")
+        """``--judge-only`` runs no case. Speed cases and claims run only when asked for (``-m``): the first mean nothing
+        beside other work, the others need the records of all cases.
+        """
+        asked = config.option.markexpr or ""
         judge_only = config.getoption("judge_only")
 
         # A question that no grid asks leaves one item without a case: it is not there, rather than skipped.
         items[:] = [item for item in items if not _without_case(item)]
 
         def dropped(item: pytest.Item) -> bool:
-            if item.get_closest_marker("speed"):
-                return not wants_speed
+            for name in ("speed", "claims"):
+                if item.get_closest_marker(name):
+                    return name not in asked
             return judge_only and is_case(item)
 
         gone = [item for item in items if dropped(item)]
