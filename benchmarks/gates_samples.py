@@ -16,6 +16,7 @@ from benchmarks.gates_settings import GateError
 NAME = re.compile(r"samples_(?P<task>.+?)_\d{4}-\d\d-\d\dT[^/]*\.jsonl$")
 PREFERRED = ("acc", "exact_match", "acc_norm")
 
+PERPLEXITY = {"word_perplexity", "byte_perplexity", "bits_per_byte"}
 
 Item = tuple[str, str, int]
 
@@ -43,7 +44,16 @@ def read_folder(folder: Path, metric: str | None = None) -> dict[str, TaskRuns]:
             files.setdefault(match["task"], []).append(path)
     if not files:
         raise GateError(f"{folder} holds no samples_<task>_<date>.jsonl; run lm-eval with --log_samples")
-    return {task: _read_task(task, paths, metric) for task, paths in files.items()}
+    judged = {task: paths for task, paths in files.items() if not _is_perplexity(paths[0])}
+    if not judged:
+        raise GateError(f"{folder} holds perplexities only; the gate compares right and wrong answers")
+    return {task: _read_task(task, paths, metric) for task, paths in judged.items()}
+
+
+def _is_perplexity(path: Path) -> bool:
+    """Loss on whole texts has no right or wrong: it may lie beside the tasks, and is not judged."""
+    rows = _read_rows(path)
+    return bool(rows[0].get("metrics")) and set(rows[0]["metrics"]) <= PERPLEXITY
 
 
 def _read_task(task: str, paths: list[Path], metric: str | None) -> TaskRuns:

@@ -77,6 +77,7 @@ def add_options(parser: pytest.Parser) -> None:
     option("--sources", type=names, metavar="A,B", help="calibration sources, e.g. web,news,text:my.txt")
     option("--seeds", type=_checked(parse_seeds), metavar="N|A,B", help="the first N draws, or those listed")
     option("--tasks", type=names, metavar="A,B", help="lm-eval tasks to score")
+    option("--tasks-path", metavar="DIR", help="folder with tasks of your own, as lm-eval's YAML files")
     option("--items", type=_checked(_items), metavar="N|all", help="items a task, chosen by seed")
     option("--sequences", type=_checked(_positive), metavar="N", help="calibration sequences a draw")
     option("--length", type=_checked(_positive), metavar="N", help="tokens a calibration sequence")
@@ -90,6 +91,7 @@ def add_options(parser: pytest.Parser) -> None:
     option("--threads", type=_checked(_positive), metavar="N", help="threads a process (changes float results)")
     option("--batch-size", type=_checked(_positive), metavar="N", help="sequences a forward pass")
     option("--store", metavar="DIR", help="results: found again by later runs (default: reports/out)")
+    option("--accept-terms", type=names, metavar="NAME", help="accept a model's terms of use: gemma")
     option("--cache-dir", metavar="DIR", help="downloads, converted models, tokenized sources")
     option("--data-dir", metavar="DIR", help="local mirror of sources and tasks, used before the hub (CALIBENCH_DATA)")
     parser.addini("calibench_data", "local mirror of sources and tasks, as --data-dir")
@@ -100,6 +102,8 @@ def add_options(parser: pytest.Parser) -> None:
     option("--shard", type=_checked(_shard), metavar="I/N", help="run the I-th of N parts of the cases")
     option("--shape", metavar="NAME", help="speed cases: 7b (default on a GPU), smollm2-135m or small")
     option("--blocks", type=_checked(_positive), metavar="N", help="speed cases: decoder blocks of the shape")
+    option("--weights", metavar="MODEL", help="speed cases: a model's own weights in place of random ones")
+    option("--text", metavar="FILE", help="speed cases: text in place of random tokens (with --weights)")
     option("--dry-run", action="store_true", help="print the cases and what they cost, run nothing")
 
 

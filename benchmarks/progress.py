@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+SHORTEST_ID = 20
+
 
 class StageFile:
     """The worker's side: writes the stage of the case at work; the file goes when the process ends."""
@@ -51,6 +53,19 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds + 0.5), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def fit(position: str, case: str, rest: str, width: int | None) -> str:
+    """One line of at most ``width`` columns: the middle of a long id goes, since both its ends tell cases apart.
+
+    >>> fit("[1/9] ", "known-corpus-1m-wanda-0.5-web-s0", "  1.0 s", 36)
+    '[1/9] known-corpu…-0.5-web-s0  1.0 s'
+    """
+    room = len(case) if width is None else max(SHORTEST_ID, width - len(position) - len(rest))
+    if len(case) > room:
+        left = (room - 1) // 2
+        case = f"{case[:left]}…{case[len(case) - (room - 1 - left) :]}"
+    return f"{position}{case}{rest}"
 
 
 class Progress:
@@ -112,7 +127,13 @@ class Progress:
             detail = properties.get("finding", "")
             if "unavailable" in properties:
                 words = "  unavailable"
-            self.terminal.write_line(f"{self._position()}  {case}  {report.duration:.1f} s  {detail}{words}")
+            rest = f"  {report.duration:.1f} s  {detail}".rstrip() + words
+            self.terminal.write_line(fit(f"{self._position()}  ", case, rest, self._width()))
+
+    def _width(self) -> int | None:
+        """Columns of the terminal; None for a log, which has no width."""
+        known = self.interactive or "COLUMNS" in os.environ
+        return self.terminal._tw.fullwidth if known else None
 
     def _position(self) -> str:
         if not self.total:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks import github, judging, options
-from benchmarks.grid import GridError, Overrides, build_cases, load_profile
+from benchmarks import github, judging, options, selection
+from benchmarks.controls import with_controls
+from benchmarks.devices import missing_device
+from benchmarks.grid import QUESTIONS, GridError, Overrides, build_cases, build_questions, load_profile
 from benchmarks.progress import Progress, StageFile
 from fixtures.records import Case, Record, Verdict
 
@@ -59,7 +61,8 @@ class Session:
 
     @cached_property
     def cases(self) -> list[Case]:
-        return build_cases(self.profile, options.overrides(self.config))
+        cases = build_cases(self.profile, options.overrides(self.config))
+        return with_controls(self.profile, cases, self.narrowed)
 
     @cached_property
     def image_cases(self) -> list[ImageCase]:
@@ -78,8 +81,14 @@ class Session:
         """Whether options took the grid away from what the profile says."""
         return options.overrides(self.config) != Overrides()
 
-    def cases_to_run(self) -> list[Case]:
-        """This shard's cases. The manifest, and so the family of the gates, is the whole."""
+    @cached_property
+    def questions(self) -> dict[str, str]:
+        """The question of every case that is not of the default one, by id."""
+        asked = build_questions(self.profile, options.overrides(self.config))
+        return {name: question for name, question in asked.items() if question != QUESTIONS[0]}
+
+    def cases_to_run(self, question: str | None = None) -> list[Case]:
+        """This shard's cases of a question. The manifest, and so the family of the gates, is the whole."""
         import compressors
         import fixtures
 
@@ -88,7 +97,8 @@ class Session:
         for method in dict.fromkeys(case.method for case in self.cases):
             compressors.code_hash(method)
         part, parts = self.config.getoption("shard") or (1, 1)
-        return self.cases[part - 1 :: parts]
+        mine = self.cases[part - 1 :: parts]
+        return [case for case in mine if question in (None, self.questions.get(case.id, QUESTIONS[0]))]
 
     @cached_property
     def store(self) -> Store:
@@ -116,7 +126,7 @@ class Session:
 
     def asked_for(self, source: str) -> bool:
         """Whether the command line names the source: then it is an error that it cannot be had."""
-        return source in (self.config.getoption("sources") or ())
+        return any(source in name for name in self.config.getoption("sources") or ())
 
     def properties(self, case: Case, record: Record, found: bool) -> dict[str, Any]:
         """What a case leaves in its report: builtins, one scalar a property (JUnit and xdist need that)."""
@@ -143,9 +153,12 @@ class Session:
             _ = self.image_cases
         except (GridError, ValueError) as error:
             raise pytest.UsageError(str(error)) from error
+        runs = not (self.config.option.collectonly or self.config.getoption("judge_only"))
         if self.config.getoption("dry_run"):
             self._print_plan(cases)
             pytest.exit("dry run: nothing was run", returncode=0)
+        if problem := missing_device(cases) if runs else "":
+            raise pytest.UsageError(problem)
 
     def _print_plan(self, cases: list[Case]) -> None:
         from benchmarks.plan import plan
@@ -156,6 +169,9 @@ class Session:
         """``--judge-only`` runs no case; speed cases run only when asked for: beside other work they mean nothing."""
         wants_speed = "speed" in (config.option.markexpr or "")
         judge_only = config.getoption("judge_only")
+
+        # A question that no grid asks leaves one item without a case: it is not there, rather than skipped.
+        items[:] = [item for item in items if not _without_case(item)]
 
         def dropped(item: pytest.Item) -> bool:
             if item.get_closest_marker("speed"):
@@ -200,6 +216,8 @@ class Session:
             return
         self.progress.stop()
         judge_only = self.config.getoption("judge_only") and self.asks_for_benchmarks
+        if int(exitstatus) == pytest.ExitCode.NO_TESTS_COLLECTED and not judge_only:
+            self._say_what_selects_nothing()
         if self.config.option.collectonly or not (self.seen or judge_only):
             return
         if int(exitstatus) == pytest.ExitCode.INTERRUPTED:
@@ -210,12 +228,18 @@ class Session:
             return
         session.exitstatus = self._finish(int(exitstatus), bool(judge_only))
 
+    def _say_what_selects_nothing(self) -> None:
+        markers, keywords = self.config.option.markexpr, self.config.option.keyword
+        if self.asks_for_benchmarks and (markers or keywords):
+            self.notes.append(selection.hint(markers, keywords, self.cases))
+
     def _finish(self, status: int, judge_only: bool) -> int:
         from fixtures.store import StoreError
         from reports import write
 
         try:
             self.manifest = judging.make_manifest(self.profile, self.cases, self.narrowed)
+            self.manifest["questions"] = self.questions
             self.manifest["unavailable"] = self.unavailable
             self.notes += [
                 f"not run: {count} cases: {why}" for why, count in Counter(self.unavailable.values()).most_common()
@@ -255,6 +279,11 @@ class Session:
             terminalreporter.write_line(line)
         if self.report:
             terminalreporter.write_line(f"report: {self.report}")
+
+
+def _without_case(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)
+    return callspec is not None and "case" in callspec.params and not isinstance(callspec.params["case"], Case)
 
 
 def is_case(item: pytest.Item) -> bool:

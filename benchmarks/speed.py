@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -28,24 +31,38 @@ SHAPES = {
     "small": Shape(256, 768, 4, 4, 2, 128, 512, 16, 64),
 }
 METHODS = ("wanda-0.5", "wanda-2of4", "gptq-w4g{group_size}", "sparsegpt-0.5", "sparsegpt-2of4", "spqr-w4g16")
+MORE = (
+    "ria-0.5",
+    "dsnot(wanda)-0.5",
+    "owl(wanda)-0.7",
+    "awq-w4g{group_size}",
+    "prunerzero-0.5",
+    "wanda-0.5:epochs=1+br",
+)
+SLOW = ("awq", "prunerzero", "+br")  # timed once: they search or train
 BATCH_SIZE = 8
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds and bytes of one compression. ``floor`` is the time of two forward passes through the dense blocks."""
+    """Seconds and bytes of one compression. ``floor`` is the time of two forward passes through the dense blocks, or 0
+    if it was not measured.
+    """
 
     blocks: int
     seconds: dict[str, float]
     peak_memory: int
     floor: float
+    fallbacks: int = 0  # Cholesky factorizations that failed and were damped more
 
     def __str__(self) -> str:
-        total = self.seconds["total"]
+        total, times = self.seconds["total"], ""
+        if self.floor:
+            times = f", {total / self.floor:.2f} x floor of {self.floor:.2f} s"
         shares = ", ".join(f"{name} {self.seconds[name] / total:.0%}" for name in ("forward", "statistics", "solve"))
         return (
             f"{total:.2f} s, {total / self.blocks:.3f} s a block ({shares}), "
-            f"peak {self.peak_memory / 1e9:.2f} GB, {total / self.floor:.2f} x floor of {self.floor:.2f} s"
+            f"peak {self.peak_memory / 1e9:.2f} GB{times}"
         )
 
 
@@ -62,9 +79,61 @@ def build(shape: Shape, blocks: int, device: str) -> tuple[Any, Any]:
     with torch.device(device), torch.random.fork_rng():
         model = LlamaForCausalLM._from_config(config, dtype=torch.bfloat16 if device != "cpu" else torch.float32)
     randomize(model)
-    tokens = torch.Generator().manual_seed(0)
-    ids = torch.randint(0, shape.vocabulary, (shape.sequences, shape.length), generator=tokens)
-    return model.eval(), ids
+    return model.eval(), random_tokens(shape)
+
+
+def random_tokens(shape: Shape) -> Any:
+    """Seeded calibration tokens [sequences, length]."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, shape.vocabulary, (shape.sequences, shape.length), generator=generator)
+
+
+def load(name: str, device: str) -> tuple[Any, Any, Any]:
+    """A model with its own weights (what ``fixtures.load_model`` knows, or a folder), its tokenizer and a copy of the
+    weights on the host.
+    """
+    import fixtures
+
+    model, tokenizer = fixtures.load_model(name, dtype="bfloat16" if device != "cpu" else "float32", device=device)
+    return model, tokenizer, {name: tensor.to("cpu", copy=True) for name, tensor in model.state_dict().items()}
+
+
+def tokenized(path: str, tokenizer: Any, shape: Shape) -> Any:
+    """The first tokens of a text file, [sequences, length]. Raises ``ValueError`` if there are too few."""
+    import torch
+
+    text = Path(path).read_text()[: 12 * shape.sequences * shape.length]
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    if len(ids) < shape.sequences * shape.length:
+        raise ValueError(f"{path}: {len(ids)} tokens; the shape asks for {shape.sequences} x {shape.length}")
+    return torch.tensor(ids[: shape.sequences * shape.length]).view(shape.sequences, shape.length)
+
+
+def warm(model: Any, ids: Any, method: str) -> None:
+    """Compress the first block alone, so that kernels are compiled and chosen before the clock starts."""
+    from compressors import compress
+
+    blocks = model.model.layers
+    try:
+        model.model.layers = blocks[:1]
+        compress(model, ids[: 2 * BATCH_SIZE], method, batch_size=BATCH_SIZE)
+    finally:
+        model.model.layers = blocks
+
+
+def to_host(model: Any) -> None:
+    """Move a model's weights from a GPU to the host, faster than ``model.cpu()``."""
+    import torch
+
+    from compressors.originals import staged_copy
+
+    copy, ready = staged_copy(model.device), torch.cuda.Event()
+    ready.record()
+    for parameter in model.parameters():
+        parameter.data = copy(parameter.data, ready)
+    model.cpu()  # buffers
 
 
 def randomize(model: Any) -> None:
@@ -98,9 +167,44 @@ def two_passes(model: Any, ids: Any, device: str) -> float:
         return 2 * (time.perf_counter() - begin)
 
 
-def cost(model: Any, ids: Any, method: str, floor: float) -> Cost:
-    """Compress ``model`` in place."""
+def cost(model: Any, ids: Any, method: str, floor: float, **options: Any) -> Cost:
+    """Compress ``model`` in place; ``options`` are those of ``compress``."""
+    import torch
+
     from compressors import compress
 
-    report = compress(model, ids, method, batch_size=BATCH_SIZE)
-    return Cost(report.blocks, report.seconds, report.peak_memory, floor)
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    report = compress(model, ids, method, batch_size=BATCH_SIZE, **options)
+    fallbacks = sum(linear.fallbacks for linear in report.linears)
+    return Cost(report.blocks, report.seconds, report.peak_memory, floor, fallbacks)
+
+
+def table(runs: list[dict[str, Any]]) -> str:
+    """The Markdown table of pytest-benchmark's runs (``benchmarks`` in its JSON), the best run of each method."""
+    lines = [
+        "| method | s | s a block | forward | statistics | solve | peak GiB | x floor |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for run in runs:
+        info = run["extra_info"]
+        total, stages = info["total"], [f"{info[name]:.2f}" for name in ("forward", "statistics", "solve")]
+        name = f"`{info['method']}`" + (" offloaded" if info.get("offload") else "")
+        cells = [name, f"{total:.2f}", f"{total / info['blocks']:.3f}", *stages]
+        cells += [f"{info['peak_memory'] / 2**30:.1f}", f"{total / info['floor']:.2f}" if info["floor"] else "–"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main(paths: list[str]) -> None:
+    """Print the table of each JSON file that ``--benchmark-json`` wrote."""
+    for path in paths:
+        found = json.loads(Path(path).read_text())
+        info = found["benchmarks"][0]["extra_info"]
+        floor = f"floor {info['floor']:.2f} s, " if info["floor"] else ""
+        print(f"{path}, {found['datetime'][:10]}: {floor}{info['blocks']} blocks\n")
+        print(table(found["benchmarks"]) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

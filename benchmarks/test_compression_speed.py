@@ -1,7 +1,9 @@
 """How fast does a compressor turn a model and calibration tokens into a compressed model?
 
-On a GPU four blocks of LLaMA-7B's shape, else a small model; ``--shape`` and ``--blocks`` choose others. Weights are
-random: no outliers, no dead columns. Run alone: ``pytest benchmarks/test_compression_speed.py -m speed``.
+On a GPU four blocks of LLaMA-7B's shape, else a small model; ``--shape`` and ``--blocks`` choose others. Weights and
+tokens are random (no outliers, no dead columns), unless ``--weights`` names a model and ``--text`` a file of text. Run
+alone: ``pytest benchmarks/test_compression_speed.py -m speed``; ``--benchmark-json`` keeps what ``python -m
+benchmarks.speed`` makes the table of.
 """
 
 from __future__ import annotations
@@ -10,9 +12,26 @@ from typing import Any
 
 import pytest
 
-from benchmarks.speed import METHODS, SHAPES, Cost, build, cost, randomize, two_passes
+from benchmarks.speed import (
+    METHODS,
+    MORE,
+    SHAPES,
+    SLOW,
+    Cost,
+    build,
+    cost,
+    load,
+    random_tokens,
+    randomize,
+    to_host,
+    tokenized,
+    two_passes,
+    warm,
+)
 
 pytestmark = pytest.mark.speed
+OFFLOADED = ("wanda-0.5", "gptq-w4g{group_size}", "sparsegpt-0.5", "spqr-w4g16")
+MEMORY = 12 * 2**30  # bytes of a GPU that a model of 7 billion weights is to be compressed on
 
 
 @pytest.fixture(scope="module")
@@ -22,32 +41,92 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+# First, so that the model of the other cases is not on the GPU yet.
+@pytest.mark.gpu
+@pytest.mark.parametrize("spelling", OFFLOADED)
+def test_an_offloaded_model_takes_12_gib(
+    spelling: str, device: str, benchmark: Any, capsys: Any, request: pytest.FixtureRequest
+) -> None:
+    if device == "cpu":
+        pytest.skip("no CUDA device")
+    import torch
+
+    shape = SHAPES[request.config.getoption("shape", None) or "7b"]
+    blocks = request.config.getoption("blocks", None) or min(4, shape.blocks)
+    method = spelling.format(group_size=shape.group_size)
+    model, ids = build(shape, blocks, device)
+    warm(model, ids, method)
+    randomize(model)
+    to_host(model)
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(MEMORY / torch.cuda.get_device_properties(0).total_memory)
+    costs: list[Cost] = []
+    benchmark.group = "offload"
+    try:
+        benchmark.pedantic(lambda: costs.append(cost(model, ids, method, 0.0, offload=True)), rounds=1)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    (found,) = costs
+    reserved = torch.cuda.max_memory_reserved()
+    benchmark.extra_info.update(
+        method=method, blocks=found.blocks, floor=0, peak_memory=found.peak_memory, reserved=reserved, offload=True,
+        sequences=shape.sequences, length=shape.length, fallbacks=found.fallbacks, **found.seconds,
+    )  # fmt: skip
+    with capsys.disabled():
+        print(f"\n{method:>24}, offloaded: {found}, {reserved / 1e9:.2f} GB reserved", flush=True)
+    assert {parameter.device.type for parameter in model.parameters()} == {"cpu"}
+    assert reserved <= MEMORY
+
+
 @pytest.fixture(scope="module")
 def dense(request: pytest.FixtureRequest, device: str) -> Any:
-    """The shape, its model, calibration tokens and the floor."""
-    name = request.config.getoption("shape", None) or ("7b" if device == "cuda" else "small")
+    """The shape, its model, how its weights are put back, calibration tokens and the floor."""
+    chosen = {name: request.config.getoption(name, None) for name in ("shape", "blocks", "weights", "text")}
+    name = chosen["shape"] or ("7b" if device == "cuda" else "small")
     if name not in SHAPES:
         raise pytest.UsageError(f"--shape {name}: there are {', '.join(SHAPES)}")
     shape = SHAPES[name]
-    blocks = request.config.getoption("blocks", None) or min(4, shape.blocks)
-    model, ids = build(shape, blocks, device)
-    return shape, model, ids, two_passes(model, ids, device)
+    blocks = chosen["blocks"] or min(4, shape.blocks)
+    if chosen["weights"]:
+        model, tokenizer, weights = load(chosen["weights"], device)
+        ids = random_tokens(shape)
+    else:
+        model, ids = build(shape, blocks, device)
+
+    def restore() -> None:
+        if chosen["weights"]:
+            model.load_state_dict(weights)
+        else:
+            randomize(model)
+
+    if chosen["text"]:
+        if not chosen["weights"]:
+            raise pytest.UsageError("--text needs a tokenizer: name its model with --weights")
+        ids = tokenized(chosen["text"], tokenizer, shape)
+    return shape, model, restore, ids, two_passes(model, ids, device)
 
 
-@pytest.mark.parametrize("spelling", METHODS)
-def test_compression_speed(spelling: str, dense: Any, device: str, benchmark: Any, capsys: Any) -> None:
-    shape, model, ids, floor = dense
+@pytest.mark.parametrize("spelling", [*METHODS, *MORE])
+def test_compression_speed(
+    spelling: str, dense: Any, device: str, benchmark: Any, capsys: Any, request: pytest.FixtureRequest
+) -> None:
+    if spelling in MORE and device == "cpu" and not request.config.getoption("shape"):
+        pytest.skip("on a CPU only with --shape: it takes minutes there")
+    shape, model, restore, ids, floor = dense
     method = spelling.format(group_size=shape.group_size)
     costs: list[Cost] = []
     benchmark.group = method.split("-")[0]
-    # The first run compiles kernels: it is not counted.
-    benchmark.pedantic(
-        lambda: costs.append(cost(model, ids, method, floor)),
-        setup=lambda: randomize(model), warmup_rounds=1, rounds=3 if device == "cuda" else 1,
+    restore()
+    warm(model, ids, method)
+    long = shape.hidden * len(model.model.layers) > 2**15 or any(part in method for part in SLOW)
+    rounds = 1 if device == "cpu" or long else 2
+    benchmark.pedantic(lambda: costs.append(cost(model, ids, method, floor)), setup=restore, rounds=rounds)
+    best = min(costs, key=lambda found: found.seconds["total"])
+    benchmark.extra_info.update(
+        method=method, blocks=best.blocks, floor=floor, peak_memory=best.peak_memory, sequences=shape.sequences,
+        length=shape.length, fallbacks=best.fallbacks, **best.seconds,
     )  # fmt: skip
-    best = min(costs[1:], key=lambda found: found.seconds["total"])
-    benchmark.extra_info.update(method=method, floor=floor, peak_memory=best.peak_memory, **best.seconds)
     with capsys.disabled():
-        print(f"\n{method:>16}: {best}")
+        print(f"\n{method:>24}: {best}", flush=True)
     accounted = sum(best.seconds[name] for name in ("forward", "statistics", "solve")) / best.seconds["total"]
     assert 0.5 < accounted < 1.01, "stages overlap, or most of the time is in none"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from compressors.codehash import code_hash
@@ -14,6 +15,7 @@ from compressors.report import CompressionError, CompressionReport, LinearReport
 
 if TYPE_CHECKING:
     from compressors.models import linears
+    from compressors.prefixes import Prefix, compress_prefixes
     from compressors.walker import compress
 
 __all__ = [
@@ -23,23 +25,27 @@ __all__ = [
     "LinearReport",
     "Method",
     "MethodError",
+    "Prefix",
     "Target",
     "algorithms",
     "code_hash",
     "compress",
+    "compress_prefixes",
     "linears",
     "parse",
 ]
 
 
+_LAZY = {
+    "compress": "compressors.walker",
+    "compress_prefixes": "compressors.prefixes",
+    "Prefix": "compressors.prefixes",
+    "linears": "compressors.models",
+}
+
+
 def __getattr__(name: str) -> Any:
     # These import torch, which takes seconds: only on first use.
-    if name == "compress":
-        from compressors.walker import compress
-
-        return compress
-    if name == "linears":
-        from compressors.models import linears
-
-        return linears
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'compressors' has no attribute {name!r}")

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from compressors import folding, grid, models
-from compressors.blockwise import BlockTask, Replaced
+from compressors.blockwise import BlockTask, Replaced, choose, merged
+from compressors.capture import Call, run_block
 from compressors.method import Method
 from compressors.solving import Solved
 from compressors.statistics import Statistics, full_precision, working_dtype
@@ -157,13 +158,14 @@ class _Search:
         count = sum(hidden.shape[0] for hidden in task.hidden)
         every = max(1, count // int(task.method.setting("sequences")))
         # Sequences whose number is a multiple of `every`, whatever batch they are in.
-        self.batches: list[tuple[int, list[int]]] = []
+        picked: list[tuple[Tensor, Call]] = []
         start = 0
         for batch, hidden in enumerate(task.hidden):
             picks = [i for i in range(hidden.shape[0]) if (start + i) % every == 0]
             if picks:
-                self.batches.append((batch, picks))
+                picked.append((hidden[picks], choose(task.calls[batch], hidden.shape[0], picks)))
             start += hidden.shape[0]
+        self.batches = merged(picked, task.hidden[0].shape[0])
         self.norms, self.sources = self._trace()
 
     def _trace(self) -> tuple[dict[int, str], dict[str, int]]:
@@ -236,13 +238,14 @@ class _Search:
     def _block_error(self, names: list[str]) -> Callable[[Tensor], Tensor]:
         task = self.task
         weights = {name: _working(task, name) for name in names}
-        dense = [task.run(batch, picks) for batch, picks in self.batches]
+        module = task.block.module
+        dense = [run_block(module, hidden, call) for hidden, call in self.batches]
 
         def measure(columns: Tensor) -> Tensor:
             try:
                 for name, weight in weights.items():
                     models.matrix(task.block.linears[name]).copy_(self._round(weight, columns))
-                outputs = [task.run(batch, picks) for batch, picks in self.batches]
+                outputs = [run_block(module, hidden, call) for hidden, call in self.batches]
             finally:
                 for name, weight in weights.items():
                     models.matrix(task.block.linears[name]).copy_(weight)

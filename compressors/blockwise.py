@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from compressors import models
 from compressors.capture import Call, run_block
 from compressors.method import Method
+from compressors.offload import States
 from compressors.solving import Solved
 from compressors.statistics import Statistics
 
@@ -25,7 +27,7 @@ class BlockTask(NamedTuple):
     """
 
     block: models.Block
-    hidden: list[Tensor]
+    hidden: States
     calls: list[Call]
     groups: list[tuple[list[str], Statistics]]
     method: Method
@@ -69,3 +71,40 @@ def choose(call: Call, batch: int, picks: list[int]) -> Call:
         return value
 
     return Call(pick(call.args), pick(call.kwargs), call.keyword)
+
+
+def merged(batches: list[tuple[Tensor, Call]], most: int) -> list[tuple[Tensor, Call]]:
+    """Batches of hidden states [sequences, length, width] and their calls put together, up to ``most`` sequences in
+    one; those whose calls cannot be are left apart.
+    """
+    found: list[tuple[Tensor, Call]] = []
+    for hidden, call in batches:
+        joined = None
+        if found and found[-1][0].shape[0] + hidden.shape[0] <= most and found[-1][0].shape[1:] == hidden.shape[1:]:
+            last = found[-1]
+            joined = _join(tuple(last[1]), tuple(call), last[0].shape[0], hidden.shape[0])
+        if joined is None:
+            found.append((hidden, call))
+        else:
+            found[-1] = (torch.cat([last[0], hidden]), Call(*joined[0]))
+    return found
+
+
+def _join(one: Any, other: Any, first: int, second: int) -> tuple[Any] | None:
+    """(Both arguments as one,), for ``first`` and ``second`` sequences, or None: tensors that have an entry for each
+    sequence are put after each other, all else must be the same.
+    """
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        if one is other and one.shape[:1] == (1,):
+            return (one,)
+        if one.ndim > 1 and one.shape[0] == first and other.shape[0] == second and one.shape[1:] == other.shape[1:]:
+            return (torch.cat([one, other]),)
+        return (one,) if one is other else None
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        parts = _join(tuple(one.values()), tuple(other.values()), first, second)
+        return None if parts is None else (dict(zip(one, parts[0], strict=True)),)
+    if type(one) in (tuple, list) and type(one) is type(other) and len(one) == len(other):
+        joined = [_join(a, b, first, second) for a, b in zip(one, other, strict=True)]
+        return None if None in joined else (type(one)(part[0] for part in joined if part),)
+    same = one is other or (isinstance(one, bool | int | float | str) and one == other)
+    return (one,) if same else None

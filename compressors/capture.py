@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from compressors.models import Block
+from compressors.offload import HostStates, States, Visits
 from compressors.report import CompressionError
 
 
@@ -28,7 +29,7 @@ class Call(NamedTuple):
 class Captured(NamedTuple):
     """``hidden[batch]`` [sequences, length, width] enter the first block; ``calls[batch][block]`` go with them."""
 
-    hidden: list[Tensor]
+    hidden: States
     calls: list[list[Call]]
 
 
@@ -45,24 +46,27 @@ def run_block(block: nn.Module, hidden: Tensor, call: Call) -> Tensor:
     return output[0] if isinstance(output, tuple) else output
 
 
-def capture(model: nn.Module, blocks: list[Block], batches: list[Tensor], device: torch.device) -> Captured:
+def capture(
+    model: nn.Module, blocks: list[Block], batches: list[Tensor], device: torch.device, *, offload: bool = False
+) -> Captured:
     """Run the model up to its blocks on each batch of token ids [sequences, length].
 
     The blocks are passed through, not run, but for one sequence that shows what kind of output each has. Raises
-    ``CompressionError`` if the model does not call its blocks one after the other.
+    ``CompressionError`` if the model does not call its blocks one after the other. With ``offload`` the hidden states
+    stay in host memory; else they are on the device.
     """
     tails: list[tuple[Any, ...] | None] = []
-    with _replaced(blocks, partial(_show, tails=tails)):
+    with _replaced(blocks, partial(_show, tails=tails, blocks=blocks, visits=Visits(device))):
         _run(model, batches[0][:1])
     if len(tails) != len(blocks):
         raise CompressionError(f"{blocks[len(tails)].name} was not called; blocks must be called once each, in order")
-    hidden: list[Tensor] = []
+    hidden: States = HostStates(device) if offload else []
     calls: list[list[Call]] = []
     for batch in batches:
         found: list[tuple[Tensor, Call]] = []
         with _replaced(blocks, partial(_pass, found=found, tails=tails)):
             _run(model, batch)
-        hidden.append(found[0][0].to(device))
+        hidden.append(found[0][0] if offload else found[0][0].to(device))
         known: dict[int, Any] = {}
         first = calls[0] if calls else None
         kept = []
@@ -93,11 +97,17 @@ def _replaced(blocks: list[Block], make: Callable[[int, Callable[..., Any]], Cal
                 block.module.__dict__.pop("forward", None)
 
 
-def _show(index: int, real: Callable[..., Any], tails: list[tuple[Any, ...] | None]) -> Callable[..., Any]:
+def _show(
+    index: int, real: Callable[..., Any], tails: list[tuple[Any, ...] | None], blocks: list[Block], visits: Visits
+) -> Callable[..., Any]:
     def forward(*args: Any, **kwargs: Any) -> Any:
         _in_order(index, len(tails))
-        output = real(*args, **kwargs)
+        home = next(blocks[index].module.parameters()).device
+        with visits.at(blocks[index], changes=False):
+            output = _moved(real(*_moved(args, visits.device), **_moved(kwargs, visits.device)), home)
         tails.append(output[1:] if isinstance(output, tuple) else None)
+        if len(tails) == len(blocks):
+            raise _Finished
         return output
 
     return forward
@@ -123,6 +133,17 @@ def _pass(
     return forward
 
 
+def _moved(value: Any, device: torch.device) -> Any:
+    """The value with each tensor in it on the device."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {name: _moved(item, device) for name, item in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(_moved(item, device) for item in value)
+    return value
+
+
 def _in_order(index: int, expected: int) -> None:
     if index != expected:
         raise CompressionError(
@@ -137,9 +158,11 @@ def _share(new: Any, old: Any, known: dict[int, Any], device: torch.device) -> A
     if isinstance(new, Tensor):
         if id(new) not in known:
             here = new.to(device)
-            same = isinstance(old, Tensor) and old.shape == here.shape and old.dtype == here.dtype
+            same = isinstance(old, Tensor) and (old.device, old.shape, old.dtype) == (
+                here.device, here.shape, here.dtype,
+            )  # fmt: skip
             # The tensor is kept beside its stand-in: an id must not be reused while the table is alive.
-            known[id(new)] = (old if same and torch.equal(old.to(device), here) else here, new)
+            known[id(new)] = (old if same and torch.equal(old, here) else here, new)
         return known[id(new)][0]
     if isinstance(new, dict):
         old = old if isinstance(old, dict) else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,3 +47,15 @@ class Clock:
             if name:
                 found[name] += begin.elapsed_time(end) / 1000 if self._cuda else end - begin
         return {**found, "total": time.perf_counter() - self._start}
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: of the GPU's allocator, or the process's high-water mark of resident memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return 0
+    # Linux counts in KiB, macOS in bytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -14,10 +14,14 @@ Deviations from the reference code:
 - it takes from SparseGPT only the metric, summed over no data; here the start is the base's own result, updated weights
   included, an entry that grows back has its dense value, and 0 cycles are the base exactly;
 - the error is a sum over 2,048 tokens whatever the length of the sequences, so that the threshold means one thing;
+- the variance of an input is that over all tokens, where it takes the mean of the variances within sequences;
 - a row with nothing left to swap stays as it is, where it goes on to kept entries.
 
-Without ``samesign`` (the reference's default) a row whose error has changed sign goes on swapping until its 50 cycles
-are used up. Of 4,096 columns that is little; rows of a few hundred are better off with ``samesign=true``.
+Else the masks are the reference's. Its two constants are made for wide rows. One swap moves a row's error by far more
+than the threshold, so that without ``samesign`` (its default) hardly a row stops before its 50 cycles are used up, and
+each swap brings back an entry that ranks lower and takes one that ranks higher than the one before. Of 4,096 columns
+50 swaps are 2 % of what is pruned, which helps; of 128 columns they are most of it, which destroys the layer: there
+``cycles`` should shrink with the columns, or ``samesign=true`` be set, with which rows stop after a few swaps.
 """
 
 from __future__ import annotations
@@ -27,12 +31,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from compressors.codehash import module_name
 from compressors.method import Method
 from compressors.solving import Solved
 from compressors.statistics import Statistics
 
+STACKED = 2**24  # entries that are refined at once; ten times as much is held meanwhile
 SEQUENCE = 2048  # tokens an error is summed over: the paper's sequence length
 
 
@@ -62,77 +68,109 @@ def refine(
     ``mean`` and ``norms`` [in] are the means and mean squares of the inputs; ``group`` is that of an n:m pattern. Rows
     are independent.
     """
-    rows = torch.arange(start.shape[0], device=start.device)
     lost = SEQUENCE * dense * mean  # what an entry adds to the output's sum
     kept = SEQUENCE * start * mean
     error = (lost - kept).sum(1)
     variance = (norms.double() - mean.double().square()).clamp_(min=0).to(mean.dtype)
     gain = torch.where(lost == 0, 0.0, lost / variance.pow(power))
-    growing = _Growing(gain, pruned)
     cost = (start.abs() * norms.sqrt()).masked_fill(pruned, torch.inf)
-    going = _Going(cost, kept) if group is None else _InGroup(cost, group)
-    mask, swaps = pruned.clone(), torch.zeros_like(rows)
-    active = torch.ones_like(rows, dtype=torch.bool)
-    sign = error.sign()
-    for _ in range(cycles):
+    cycles = min(cycles, 2 * start.shape[1])  # by then either list is at its end
+    growing = _growing(gain, pruned, cycles)
+    if group is None:
+        mask = _swap(error, growing, _going(cost, kept, cycles), lost, kept, pruned, threshold, same_sign)
+    else:
+        mask = _swap_in_groups(error, growing, _InGroup(cost, group), lost, kept, pruned, threshold)
+    weight = torch.where(pruned & ~mask, dense, start).masked_fill(mask, 0)
+    return Swapped(weight, (pruned & ~mask).sum(1))
+
+
+class _Ranked(NamedTuple):
+    """Columns of each row in the order in which they are candidates, [out, 2 * cycles], and whether they are any: first
+    those for an error that is not positive, then those for a positive one.
+    """
+
+    columns: Tensor
+    valid: Tensor
+
+
+def _ranked(keys: tuple[Tensor, Tensor], depth: int) -> _Ranked:
+    """The ``depth`` columns with the least keys [out, in], those of an infinite key being no candidates."""
+    columns, valid = [], []
+    for key in keys:
+        ranked = key.sort(dim=1, stable=True)
+        short = (0, max(0, depth - key.shape[1]))
+        columns.append(pad(ranked.indices[:, :depth], short))
+        valid.append(pad(ranked.values[:, :depth] != torch.inf, short))
+    return _Ranked(torch.cat(columns, 1), torch.cat(valid, 1))
+
+
+def _growing(gain: Tensor, pruned: Tensor, depth: int) -> _Ranked:
+    """Pruned entries, best first. An infinite gain (an input that never varies) is a candidate too."""
+    rising, falling = ((gain * -sign).masked_fill_(~pruned | (gain * sign <= 0), torch.inf) for sign in (-1, 1))
+    return _ranked((rising, falling), depth)
+
+
+def _going(cost: Tensor, share: Tensor, depth: int) -> _Ranked:
+    """Kept entries by rising cost: losing a positive share of the output raises a negative error, and the other way
+    round.
+    """
+    return _ranked((cost.masked_fill(share <= 0, torch.inf), cost.masked_fill(share >= 0, torch.inf)), depth)
+
+
+def _swap(
+    error: Tensor, growing: _Ranked, going: _Ranked, lost: Tensor, kept: Tensor, pruned: Tensor,
+    threshold: float, same_sign: bool,
+) -> Tensor:  # fmt: skip
+    """The mask [out, in] after the swaps. Both lists are gone through at one pace, so that their k-th entries are a
+    pair.
+    """
+    cycles = growing.columns.shape[1] // 2
+    back, gone = lost.gather(1, growing.columns), kept.gather(1, going.columns)  # [out, 2 * cycles]
+    valid, made = growing.valid & going.valid, torch.zeros_like(growing.valid)
+    positives = torch.zeros_like(error, dtype=torch.long)  # how often the error was positive so far
+    active, sign = torch.ones_like(error, dtype=torch.bool), error.sign()
+    for cycle in range(cycles):
         active = active & (error.abs() > threshold)
-        back, some_back = growing.next(error > 0)
-        gone, some_gone = going.next(error > 0, back)
+        positive = error > 0
+        at = torch.where(positive, positives + cycles, cycle - positives)[:, None]
+        after = error + gone.gather(1, at).squeeze(1) - back.gather(1, at).squeeze(1)
+        found = valid.gather(1, at).squeeze(1)
+        if same_sign:
+            active = active & (~found | (after.sign() == sign))
+        swap = active & found
+        made.scatter_(1, at, swap[:, None])
+        error = torch.where(swap, after, error)
+        positives += positive
+    # Summed, since a column may be in both lists, as a candidate in one of them.
+    regrown, removed = (
+        torch.zeros_like(pruned, dtype=torch.int32).scatter_add_(1, ranked.columns, made.int()) > 0
+        for ranked in (growing, going)
+    )
+    return (pruned & ~regrown) | removed
+
+
+def _swap_in_groups(
+    error: Tensor, growing: _Ranked, going: _InGroup, lost: Tensor, kept: Tensor, pruned: Tensor, threshold: float
+) -> Tensor:
+    """The same for an n:m pattern, where what goes depends on what comes back; no error changes its sign."""
+    cycles = growing.columns.shape[1] // 2
+    rows, mask = torch.arange(len(error), device=error.device), pruned.clone()
+    positives = torch.zeros_like(rows)
+    active, sign = torch.ones_like(error, dtype=torch.bool), error.sign()
+    for cycle in range(cycles):
+        active = active & (error.abs() > threshold)
+        at = torch.where(error > 0, positives + cycles, cycle - positives)
+        positives += error > 0
+        back, some_back = growing.columns[rows, at], growing.valid[rows, at]
+        gone, some_gone = going.next(back)
         after = error + kept[rows, gone] - lost[rows, back]
         found = some_back & some_gone
-        if same_sign or group is not None:
-            active = active & (~found | (after.sign() == sign))
+        active = active & (~found | (after.sign() == sign))
         swap = active & found
         mask[rows, back] = torch.where(swap, False, mask[rows, back])
         mask[rows, gone] = torch.where(swap, True, mask[rows, gone])
         error = torch.where(swap, after, error)
-        swaps += swap
-    weight = torch.where(pruned & ~mask, dense, start).masked_fill(mask, 0)
-    return Swapped(weight, swaps)
-
-
-class _Growing:
-    """Pruned entries of each row, best first for an error of either sign."""
-
-    def __init__(self, gain: Tensor, pruned: Tensor) -> None:
-        # Kept entries are ranked behind every candidate; an entry is one for the sign of its gain only.
-        self.falling = gain.masked_fill(~pruned | (gain <= 0), -torch.inf).sort(dim=1, descending=True, stable=True)
-        self.rising = gain.masked_fill(~pruned | (gain >= 0), torch.inf).sort(dim=1, stable=True)
-        self.next_falling = torch.zeros(gain.shape[0], dtype=torch.long, device=gain.device)
-        self.next_rising = torch.zeros_like(self.next_falling)
-
-    def next(self, positive: Tensor) -> tuple[Tensor, Tensor]:
-        """The next entry [out] of each row for its error's sign, and whether there is one."""
-        at = torch.where(positive, self.next_falling, self.next_rising)
-        column = torch.where(positive, _at(self.falling.indices, at), _at(self.rising.indices, at))
-        value = torch.where(positive, _at(self.falling.values, at), _at(self.rising.values, at))
-        inside = at < self.falling.values.shape[1]
-        self.next_falling += positive
-        self.next_rising += ~positive
-        # An infinite gain (an input that never varies) is a candidate too: only the fillers' sign tells them.
-        return column, inside & torch.where(positive, value > 0, value < 0)
-
-
-class _Going:
-    """Kept entries of each row by rising cost, those with a positive and those with a negative share of the output
-    apart.
-    """
-
-    def __init__(self, cost: Tensor, share: Tensor) -> None:
-        self.negative = cost.masked_fill(share >= 0, torch.inf).sort(dim=1, stable=True)
-        self.positive = cost.masked_fill(share <= 0, torch.inf).sort(dim=1, stable=True)
-        self.next_negative = torch.zeros(cost.shape[0], dtype=torch.long, device=cost.device)
-        self.next_positive = torch.zeros_like(self.next_negative)
-
-    def next(self, positive: Tensor, back: Tensor) -> tuple[Tensor, Tensor]:
-        """Losing a negative share lowers a positive error, and the other way round."""
-        at = torch.where(positive, self.next_negative, self.next_positive)
-        column = torch.where(positive, _at(self.negative.indices, at), _at(self.positive.indices, at))
-        value = torch.where(positive, _at(self.negative.values, at), _at(self.positive.values, at))
-        inside = at < self.negative.values.shape[1]
-        self.next_negative += positive
-        self.next_positive += ~positive
-        return column, inside & torch.isfinite(value)
+    return mask
 
 
 class _InGroup:
@@ -142,17 +180,13 @@ class _InGroup:
         self.cost, self.group = cost.clone(), group
         self.rows = torch.arange(cost.shape[0], device=cost.device)
 
-    def next(self, positive: Tensor, back: Tensor) -> tuple[Tensor, Tensor]:
+    def next(self, back: Tensor) -> tuple[Tensor, Tensor]:
         first = back - back % self.group
         members = first[:, None] + torch.arange(self.group, device=back.device)
         value, place = self.cost.gather(1, members).min(1)
         column = first + place
         self.cost[self.rows, column] = torch.inf
         return column, torch.isfinite(value)
-
-
-def _at(table: Tensor, index: Tensor) -> Tensor:
-    return table.gather(1, index.clamp(max=table.shape[1] - 1)[:, None]).squeeze(1)
 
 
 def solve(weights: list[Tensor], seen: Statistics, method: Method) -> list[Solved]:
@@ -163,13 +197,27 @@ def solve(weights: list[Tensor], seen: Statistics, method: Method) -> list[Solve
         return started
     assert seen.mean is not None
     assert seen.norms is not None
-    solved = []
-    for weight, start in zip(weights, started, strict=True):
+    solved: list[Solved] = []
+    for some in _stacks(weights):
+        parts = started[len(solved) : len(solved) + len(some)]
+        start = torch.cat([part.weight for part in parts])
         # A kept weight that is exactly zero would count as pruned and could only be traded for another zero.
         done = refine(
-            weight, start.weight, start.weight == 0, seen.mean, seen.norms, cycles=int(settings["cycles"]),
+            torch.cat(some), start, start == 0, seen.mean, seen.norms, cycles=int(settings["cycles"]),
             threshold=float(settings["threshold"]), power=float(settings["power"]),
             same_sign=bool(settings["samesign"]), group=method.target.group,
         )  # fmt: skip
-        solved.append(start._replace(weight=done.weight))
+        news = done.weight.split([weight.shape[0] for weight in some])
+        solved += [part._replace(weight=new) for part, new in zip(parts, news, strict=True)]
     return solved
+
+
+def _stacks(weights: list[Tensor]) -> list[list[Tensor]]:
+    """The weights in runs of at most ``STACKED`` entries (or one weight): rows do not depend on each other."""
+    runs: list[list[Tensor]] = []
+    for weight in weights:
+        if runs and sum(other.numel() for other in runs[-1]) + weight.numel() <= STACKED:
+            runs[-1].append(weight)
+        else:
+            runs.append([weight])
+    return runs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -26,7 +26,7 @@ class Observer:
     last linear runs (a fifth of a LLaMA block's arithmetic), if the first pass called each linear once.
     """
 
-    def __init__(self, columns: dict[str, int], wants: str, every: int, clock: Clock) -> None:
+    def __init__(self, columns: dict[str, int], wants: str, every: int | Sequence[int], clock: Clock) -> None:
         self.columns, self.wants, self.every, self.clock = columns, wants, every, clock
         self.leader: dict[str, str] = {}
         self.accumulators: dict[str, Accumulator] = {}

@@ -23,7 +23,7 @@ class Originals:
         self._threads = ThreadPoolExecutor(1) if device.type == "cuda" else None
         self._copy: Callable[[Tensor, torch.cuda.Event], Tensor] | None = None
         if self._threads is not None:
-            self._copy = _Staged(device)
+            self._copy = staged_copy(device)
 
     def __enter__(self) -> Originals:
         return self
@@ -43,11 +43,18 @@ class Originals:
             self._kept[name].set_result(weight.cpu().clone())
 
     def wait(self, name: str) -> None:
-        self._kept[name].result()
+        """Return when the copy is made, if one was asked for."""
+        if name in self._kept:
+            self._kept[name].result()
 
     def get(self, name: str) -> Tensor | None:
         """The weight as it was, or None if it was never kept."""
         return self._kept[name].result() if name in self._kept else None
+
+
+def staged_copy(device: torch.device) -> Callable[[Tensor, torch.cuda.Event], Tensor]:
+    """A function that copies a tensor to the host once an event has happened; for one thread."""
+    return _Staged(device)
 
 
 class _Staged:

@@ -17,6 +17,7 @@ from compressors.capture import capture, run_block
 from compressors.clock import Clock
 from compressors.method import Method
 from compressors.observe import Observer
+from compressors.offload import Visits
 from compressors.report import CompressionError
 from compressors.statistics import working_dtype
 
@@ -47,6 +48,7 @@ class DensePass:
     batch_size: int
     device: torch.device
     clock: Clock
+    offload: bool = False
 
     def weight(self, block: models.Block, name: str) -> Tensor:
         """A linear's weight [out, in] in float32 on the device."""
@@ -57,26 +59,24 @@ class DensePass:
         no token is left out.
         """
         with self.clock.stage("forward"):
-            captured = capture(self.model, self.blocks, list(self.ids.split(self.batch_size)), self.device)
+            batches = list(self.ids.split(self.batch_size))
+            captured = capture(self.model, self.blocks, batches, self.device, offload=self.offload)
+        visits = Visits(self.device)
         for index, block in enumerate(self.blocks):
             columns = {name: models.matrix(linear).shape[1] for name, linear in block.linears.items()}
             observer = Observer(columns, "norms", self.ids.numel(), self.clock)
-            home = next(block.module.parameters()).device
-            block.module.to(self.device)
-            try:
+            with visits.at(block, changes=False):
                 with observer.watching(block.linears), self.clock.stage("forward"):
                     for batch, calls in enumerate(captured.calls):
                         observer.next_pass()
                         captured.hidden[batch] = run_block(block.module, captured.hidden[batch], calls[index])
-            finally:
-                block.module.to(home)
-            found: dict[str, Tensor] = {}
-            for leader, names in observer.groups().items():
-                if leader in observer.accumulators:
-                    norms = observer.accumulators[leader].result().norms
-                    if norms is not None:
-                        found |= dict.fromkeys(names, norms)
-            yield block, found
+                found: dict[str, Tensor] = {}
+                for leader, names in observer.groups().items():
+                    if leader in observer.accumulators:
+                        norms = observer.accumulators[leader].result().norms
+                        if norms is not None:
+                            found |= dict.fromkeys(names, norms)
+                yield block, found
 
     def gradients(self) -> dict[str, Tensor]:
         """By linear, sqrt of the sum over sequences of the squared gradient [out, in] of a sequence's loss (mean

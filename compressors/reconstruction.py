@@ -20,8 +20,8 @@ scaler.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -33,6 +33,7 @@ from compressors.blockwise import choose
 from compressors.capture import Call, Captured, capture, run_block
 from compressors.clock import Clock
 from compressors.method import Method
+from compressors.offload import States, Visits, held
 from compressors.report import CompressionError
 from compressors.statistics import sampling_stride, working_dtype
 
@@ -45,6 +46,8 @@ class Walk(Protocol):
     method: Method
     device: torch.device
     clock: Clock
+    visits: Visits
+    offload: bool
     progress: Callable[[int, int, str], None]
 
     def look_ahead(self, ids: Tensor, batch_size: int) -> None: ...
@@ -63,11 +66,12 @@ class Stream:
 
     def __init__(self, captured: Captured) -> None:
         self.calls = captured.calls
-        self.hidden, self.dense, self.target = list(captured.hidden), list(captured.hidden), list(captured.hidden)
+        self.hidden, self.dense, self.target = (held(captured.hidden, captured.hidden) for _ in range(3))
 
-    def run(self, index: int, block: models.Block, inputs: list[Tensor]) -> list[Tensor]:
+    def run(self, index: int, block: models.Block, inputs: States) -> States:
         """The outputs of a block as it is."""
-        return [run_block(block.module, x, calls[index]) for x, calls in zip(inputs, self.calls, strict=True)]
+        outputs = (run_block(block.module, x, calls[index]) for x, calls in zip(inputs, self.calls, strict=True))
+        return held(inputs, outputs)
 
     def sequences(self) -> list[tuple[int, int]]:
         """(batch, place in it) of every sequence."""
@@ -105,7 +109,7 @@ def reconstruct(walk: Walk, ids: Tensor, batch_size: int, seed: int) -> list[dic
     generator = torch.Generator().manual_seed(seed)
     parts = hold_out(ids.shape[0], float(settings["holdout"]))
     streams = [
-        Stream(capture(walk.model, walk.blocks, list(ids[part].split(batch_size)), walk.device))
+        Stream(capture(walk.model, walk.blocks, list(ids[part].split(batch_size)), walk.device, offload=walk.offload))
         for part in parts
         if part
     ]
@@ -115,7 +119,9 @@ def reconstruct(walk: Walk, ids: Tensor, batch_size: int, seed: int) -> list[dic
     for index, block in enumerate(walk.blocks):
         pair = cr and index > 0
         window = [index - 1, index] if pair else [index]
-        with _on(walk.device, [walk.blocks[i] for i in window]):
+        with ExitStack() as stack:
+            for i in window:
+                stack.enter_context(walk.visits.at(walk.blocks[i]))
             with walk.clock.stage("forward"):
                 inputs = [s.run(index - 1, walk.blocks[index - 1], s.hidden) if pair else s.hidden for s in streams]
                 after = [stream.run(index, block, stream.dense) for stream in streams]
@@ -142,9 +148,7 @@ def reconstruct(walk: Walk, ids: Tensor, batch_size: int, seed: int) -> list[dic
     return found
 
 
-def _finish(
-    entry: dict[str, Any], streams: list[Stream], index: int, block: models.Block, dense: list[list[Tensor]]
-) -> None:
+def _finish(entry: dict[str, Any], streams: list[Stream], index: int, block: models.Block, dense: list[States]) -> None:
     """Hand on the outputs of a block that will not change any more, and note their error."""
     errors = []
     for stream, wanted in zip(streams, dense, strict=True):
@@ -153,26 +157,17 @@ def _finish(
     entry["reconstructed"] = _named(errors)
 
 
-def _error(stream: Stream, index: int, block: models.Block, inputs: list[Tensor], wanted: list[Tensor]) -> float:
-    outputs = stream.run(index, block, inputs)
-    sums = [(x.double() - y.double()).square().sum() for x, y in zip(outputs, wanted, strict=True)]
-    return float(torch.stack(sums).sum()) / sum(y.numel() for y in wanted)
+def _error(stream: Stream, index: int, block: models.Block, inputs: States, wanted: States) -> float:
+    sums, count = [], 0
+    for x, y, calls in zip(inputs, wanted, stream.calls, strict=True):
+        output = run_block(block.module, x, calls[index])
+        sums.append((output.double() - y.double()).square().sum())
+        count += y.numel()
+    return float(torch.stack(sums).sum()) / count
 
 
 def _named(errors: list[float]) -> dict[str, float]:
     return dict(zip(("calibration", "held_out"), errors, strict=False))
-
-
-@contextmanager
-def _on(device: torch.device, blocks: list[models.Block]) -> Iterator[None]:
-    homes = [next(block.module.parameters()).device for block in blocks]
-    try:
-        for block in blocks:
-            block.module.to(device)
-        yield
-    finally:
-        for block, home in zip(blocks, homes, strict=True):
-            block.module.to(home)
 
 
 def _train(walk: Walk, window: list[int], stream: Stream, schedule: Schedule, generator: torch.Generator) -> None:

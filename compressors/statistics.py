@@ -6,7 +6,7 @@ Every sum is over tokens: a statistic does not depend on how sequences are batch
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 
@@ -57,21 +57,22 @@ class Accumulator:
     """Sums over the inputs of one linear.
 
     ``wants`` is ``none``, ``norms``, ``hessian`` or, with the mean too, ``moments`` or ``hessian+moments``. ``every``
-    is the distance in tokens between the rows that are sampled. The Hessian is summed in float32 (float64 for float64
-    inputs) from exact or float32 products (``kernels/gram.py``), never TF32, and divided by the number of tokens once,
-    at the end: the reference codes keep a running mean over sequences, whose rounding grows with their number. A
-    constant factor of the Hessian changes no algorithm here, since damping is relative to its diagonal.
+    is the distance in tokens between the rows that are sampled (or several, to sample for each). The Hessian is summed
+    in float32 (float64 for float64 inputs) from exact or float32 products (``kernels/gram.py``), never TF32, and
+    divided by the number of tokens once, at the end: the reference codes keep a running mean over sequences, whose
+    rounding grows with their number. A constant factor of the Hessian changes no algorithm here, since damping is
+    relative to its diagonal.
     """
 
-    def __init__(self, columns: int, wants: str, every: int = 1) -> None:
-        self.columns, self.wants, self.every = columns, wants, max(1, every)
+    def __init__(self, columns: int, wants: str, every: int | Sequence[int] = 1) -> None:
+        self.columns, self.wants = columns, wants
+        self._rows: dict[int, list[Tensor]] = {max(1, n): [] for n in ([every] if isinstance(every, int) else every)}
         self.tokens = 0
         self._squares: Tensor | None = None
         self._sum: Tensor | None = None
         self._size: Tensor | None = None
         self._hessian: Tensor | None = None
         self._one_triangle = False
-        self._rows: list[Tensor] = []
 
     def add(self, inputs: Tensor) -> None:
         """Count ``inputs`` [..., columns] of any floating dtype."""
@@ -92,8 +93,8 @@ class Accumulator:
 
     def _add_squares(self, rows: Tensor) -> None:
         dtype = working_dtype(rows.dtype)
-        first = -self.tokens % self.every
-        self._rows.append(rows[first :: self.every].to(dtype, copy=True))
+        for every, sampled in self._rows.items():
+            sampled.append(rows[-self.tokens % every :: every].to(dtype, copy=True))
         if rows.is_cuda:  # one pass over the inputs; nothing of their size is made
             squares = torch.linalg.vector_norm(rows, dim=0, dtype=dtype).double().square()
         else:
@@ -112,7 +113,20 @@ class Accumulator:
             with precision("highest"):
                 self._hessian.addmm_(rows.T, rows)
 
-    def result(self) -> Statistics:
+    def so_far(self, every: int) -> Statistics:
+        """The statistics so far, with the rows sampled at this distance; more can be added afterwards."""
+        hessian = self._hessian
+        try:
+            self._hessian = None if hessian is None else hessian.clone()
+            return self.result(every)
+        finally:
+            self._hessian = hessian
+
+    def forget(self, every: int) -> None:
+        """Sample no more rows at this distance, and drop those there are."""
+        self._rows.pop(max(1, every), None)
+
+    def result(self, every: int | None = None) -> Statistics:
         """The statistics so far. The accumulator is spent: the Hessian is divided in place."""
         if self.tokens == 0:
             return Statistics(0)
@@ -126,7 +140,7 @@ class Accumulator:
                 self.tokens, hessian.diagonal(), hessian, mean=_to(mean, hessian), size=_to(size, hessian)
             )
         assert self._squares is not None
-        sample = torch.cat(self._rows)
+        sample = torch.cat(self._rows[next(iter(self._rows)) if every is None else max(1, every)])
         return Statistics(
             self.tokens, _to(self._squares / self.tokens, sample), None, sample, _to(mean, sample), _to(size, sample)
         )

@@ -6,7 +6,6 @@ Written once for every algorithm; an algorithm sees weights and statistics only 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -17,15 +16,17 @@ from torch import Tensor, nn
 from compressors import models
 from compressors.blockwise import BlockTask
 from compressors.capture import Captured, capture, run_block
-from compressors.clock import Clock
+from compressors.clock import Clock, peak_memory
 from compressors.codehash import RECONSTRUCTION, module_name
-from compressors.method import Method, MethodError, parse
+from compressors.method import Method, parse
 from compressors.observe import Enough, Observer
+from compressors.offload import States, Visits, device_for, held
 from compressors.originals import Originals
 from compressors.prepass import DensePass, Plan
 from compressors.report import CompressionError, CompressionReport, LinearReport
-from compressors.solving import Solved, misfit
-from compressors.statistics import Statistics, relative_error, sampling_stride, working_dtype
+from compressors.results import linear_report, refuse_misfits, refuse_unseen, untouched
+from compressors.solving import Solved
+from compressors.statistics import Statistics, sampling_stride, working_dtype
 
 PROPAGATIONS = ("sequential", "dense")
 Progress = Callable[[int, int, str], None]
@@ -39,6 +40,7 @@ def compress(
     propagation: str = "sequential",
     batch_size: int = 8,
     device: str | torch.device | None = None,
+    offload: bool = False,
     progress: Progress | None = None,
     seed: int = 0,
 ) -> CompressionReport:
@@ -48,7 +50,9 @@ def compress(
     calibration-free method. (Given to one, it changes no weight: the model is run all the same to measure
     ``relative_error``, for the cost of two forward passes.) ``propagation``: the inputs of a block are the outputs of
     the compressed blocks before it (``sequential``) or of the dense ones (``dense``). ``batch_size`` sequences are run
-    at a time. ``device``: where blocks are run and solved, one at a time; None is where the model is.
+    at a time. ``device``: where blocks are run and solved, one at a time; None is where the model is. ``offload``: the
+    model stays on the host, and so do the hidden states, in pinned memory, for a GPU too small for both (a model of 7
+    billion weights takes less than 12 GiB); the device is the first GPU if there is one, unless given.
     ``progress(done_blocks, n_blocks, stage)`` is called as the walk goes on. ``seed`` orders the sequences where they
     are trained on (the suffixes ``+br`` ...); nothing else here is random.
 
@@ -65,19 +69,20 @@ def compress(
     if method.calibrated and token_ids is None:
         raise CompressionError(f"{method} needs calibration data, but token_ids is None")
     ids = None if token_ids is None else models.checked_tokens(model, token_ids)
-    where = next(model.parameters()).device if device is None else torch.device(device)
+    where = device_for(model, device, offload, gradients="gradients" in method.statistics)
     clock = Clock(where)
     if method.target.kind == "none" and not module_name(method.algorithm):
         return CompressionReport(str(method), seconds=clock.seconds(), propagation=propagation)
     blocks = models.decoder_blocks(model)
-    _refuse_misfits(blocks, method)
+    refuse_misfits(blocks, method)
     models.refuse_nonfinite(blocks)
-    walk = _Walk(model, blocks, method, propagation, where, clock, progress or (lambda done, total, stage: None))
+    say = progress or (lambda done, total, stage: None)
+    walk = _Walk(model, blocks, method, propagation, where, clock, say, offload)
     with models.for_inference(model):
         walk.run(ids, batch_size, seed)
     sequences, tokens = (0, 0) if ids is None else (ids.shape[0], ids.numel())
     return CompressionReport(
-        str(method), tuple(walk.reports), clock.seconds(), _peak_memory(where), propagation, len(blocks),
+        str(method), tuple(walk.reports), clock.seconds(), peak_memory(where), propagation, len(blocks),
         sequences, tokens, walk.plan.details,
     )  # fmt: skip
 
@@ -87,20 +92,20 @@ class _Walk:
 
     def __init__(
         self, model: nn.Module, blocks: list[models.Block], method: Method, propagation: str,
-        device: torch.device, clock: Clock, progress: Progress,
+        device: torch.device, clock: Clock, progress: Progress, offload: bool,
     ) -> None:  # fmt: skip
         self.model, self.blocks, self.method = model, blocks, method
         self.sequential = propagation == "sequential"
-        self.device, self.clock, self.progress = device, clock, progress
+        self.device, self.clock, self.progress, self.offload = device, clock, progress, offload
         module = import_module(module_name(method.algorithm))
         self.solve, self.compress_block = module.solve, getattr(module, "compress_block", None)
         self.plan = Plan()
         self.reports: list[LinearReport] = []
-        self.originals = Originals(device)
+        self.originals, self.visits = Originals(device), Visits(device)
         self.others: dict[int, tuple[nn.Parameter, Tensor]] = {}  # norms and biases that a block compressor changes
 
     def run(self, ids: Tensor | None, batch_size: int, seed: int) -> None:
-        with self.originals:
+        with self.originals, self.visits:
             self._run(ids, batch_size, seed)
 
     def _run(self, ids: Tensor | None, batch_size: int, seed: int) -> None:
@@ -114,14 +119,11 @@ class _Walk:
                 self.look_ahead(ids, batch_size)
                 self.progress(0, len(self.blocks), "capture")
                 with self.clock.stage("forward"):
-                    captured = capture(self.model, self.blocks, list(ids.split(batch_size)), self.device)
+                    batches = list(ids.split(batch_size))
+                    captured = capture(self.model, self.blocks, batches, self.device, offload=self.offload)
             for index, block in enumerate(self.blocks):
-                home = next(block.module.parameters()).device
-                block.module.to(self.device)
-                try:
+                with self.visits.at(block):
                     self._block(index, block, captured, 1 if ids is None else sampling_stride(*ids.shape))
-                finally:
-                    block.module.to(home)
                 self.progress(index + 1, len(self.blocks), "done")
         except BaseException:
             self._restore()
@@ -129,7 +131,7 @@ class _Walk:
 
     def look_ahead(self, ids: Tensor, batch_size: int) -> None:
         """The dense pre-passes that the algorithm and its base ask for."""
-        dense = DensePass(self.model, self.blocks, ids, batch_size, self.device, self.clock)
+        dense = DensePass(self.model, self.blocks, ids, batch_size, self.device, self.clock, self.offload)
         for name in filter(None, (self.method.algorithm, self.method.base)):
             module = import_module(module_name(name))
             if hasattr(module, "plan"):
@@ -147,8 +149,11 @@ class _Walk:
         observer = Observer(columns, self.method.statistics, stride, self.clock)
         last = not hand_on or index == len(self.blocks) - 1
         for name, linear in block.linears.items():
-            self.originals.keep(name, models.matrix(linear))
-        inputs = list(captured.hidden) if captured is not None and self.compress_block is not None else []
+            if not self.visits.keeps(models.parameter_of(linear)):
+                self.originals.keep(name, models.matrix(linear))
+        inputs: States = []
+        if captured is not None and self.compress_block is not None:
+            inputs = captured.hidden if self.sequential else held(captured.hidden, captured.hidden)
         if captured is not None:
             self.progress(index, len(self.blocks), "observe")
             with observer.watching(block.linears):
@@ -173,7 +178,7 @@ class _Walk:
             self._linears({name: block.linears[name] for name in names}, seen, method, observed=observed)
 
     def _whole_block(
-        self, index: int, block: models.Block, inputs: list[Tensor], captured: Captured, observer: Observer
+        self, index: int, block: models.Block, inputs: States, captured: Captured, observer: Observer
     ) -> None:
         """Hand the block to an algorithm that replaces all its linears at once."""
         assert self.compress_block is not None
@@ -181,7 +186,7 @@ class _Walk:
         for leader, names in observer.groups().items():
             accumulator = observer.accumulators.pop(leader, None)
             groups.append((names, accumulator.result() if accumulator else Statistics(0)))
-            self._refuse_unseen(names, groups[-1][1], observed=True)
+            refuse_unseen(names, groups[-1][1], observed=True)
         for name in block.linears:
             self.originals.wait(name)
         notes = self.plan.details.setdefault(self.method.algorithm, {})
@@ -192,13 +197,14 @@ class _Walk:
         for done in self.compress_block(task):
             linear = block.linears[done.name]
             if done.seen.tokens == 0:
-                self.reports.append(_untouched(done.name, linear, done.weight))
+                self.reports.append(untouched(done.name, linear, done.weight))
             else:
                 self._replace(done.name, linear, done.weight, done.solved, done.seen)
 
     def remember(self, parameter: nn.Parameter) -> None:
         """Keep a parameter as it is, once, for the case of an error."""
-        self.others.setdefault(id(parameter), (parameter, parameter.detach().cpu().clone()))
+        if not self.visits.keeps(parameter):
+            self.others.setdefault(id(parameter), (parameter, parameter.detach().cpu().clone()))
 
     def _forward(
         self, index: int, block: models.Block, captured: Captured, observer: Observer | None, *, hand_on: bool
@@ -222,21 +228,15 @@ class _Walk:
     def _linears(self, linears: dict[str, nn.Module], seen: Statistics, method: Method, *, observed: bool) -> None:
         """Replace the weights of linears that share one input."""
         names = list(linears)
-        self._refuse_unseen(names, seen, observed=observed)
+        refuse_unseen(names, seen, observed=observed)
         weights = [models.matrix(linear).to(working_dtype(linear.weight.dtype)) for linear in linears.values()]
         if self.method.calibrated and seen.tokens == 0:
             for name, linear, weight in zip(names, linears.values(), weights, strict=True):
-                self.reports.append(_untouched(name, linear, weight))
+                self.reports.append(untouched(name, linear, weight))
             return
         solved = self.solve(weights, seen, method)
         for name, linear, weight, new in zip(names, linears.values(), weights, solved, strict=True):
             self._replace(name, linear, weight, new, seen)
-
-    def _refuse_unseen(self, names: list[str], seen: Statistics, *, observed: bool) -> None:
-        if observed and seen.tokens == 0 and not all("expert" in name for name in names):
-            raise CompressionError(f"{names[0]} was never called, so there is nothing to calibrate it on")
-        if seen.norms is not None and not bool(torch.isfinite(seen.norms).all()):
-            raise CompressionError(f"the inputs of {names[0]} are NaN or infinite")
 
     def _replace(self, name: str, linear: nn.Module, weight: Tensor, solved: Solved, seen: Statistics) -> None:
         old = models.matrix(linear)
@@ -244,55 +244,14 @@ class _Walk:
         if not bool(torch.isfinite(new).all()):
             raise CompressionError(f"{self.method} made NaN or infinite weights of {name}")
         self.originals.wait(name)
-        zeros = 1 - int(new.count_nonzero()) / new.numel()
-        self.reports.append(
-            LinearReport(
-                name=name,
-                shape=(old.shape[0], old.shape[1]),
-                sparsity=zeros,
-                bits=solved.bits(8 * old.element_size(), zeros),
-                relative_error=relative_error(weight, new.to(weight.dtype), seen),
-                error_tokens=seen.tokens if seen.hessian is not None else _rows(seen.sample),
-                damping=solved.damping,
-                fallbacks=solved.fallbacks,
-                dead_columns=0 if seen.norms is None else int((seen.norms == 0).sum()),
-                tokens=seen.tokens,
-            )
-        )
+        self.reports.append(linear_report(name, weight, new, solved, seen))
         old.copy_(new)
 
     def _restore(self) -> None:
+        self.visits.restore()
         for parameter, original in self.others.values():
             parameter.detach().copy_(original)
         for block in self.blocks:
             for name, linear in block.linears.items():
                 if (original := self.originals.get(name)) is not None:
                     models.matrix(linear).copy_(original)
-
-
-def _rows(sample: Tensor | None) -> int:
-    return 0 if sample is None else sample.shape[0]
-
-
-def _untouched(name: str, linear: nn.Module, weight: Tensor) -> LinearReport:
-    zeros = 1 - int(weight.count_nonzero()) / weight.numel()
-    bits = 8.0 * models.matrix(linear).element_size()
-    return LinearReport(name, (weight.shape[0], weight.shape[1]), zeros, bits, skipped="no token reached this expert")
-
-
-def _refuse_misfits(blocks: list[models.Block], method: Method) -> None:
-    for block in blocks:
-        for name, linear in block.linears.items():
-            if why := misfit(method.target, models.matrix(linear).shape[1]):
-                raise MethodError(f"{method} does not fit {name}: {why}")
-
-
-def _peak_memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return 0
-    # Linux counts in KiB, macOS in bytes.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

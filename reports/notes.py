@@ -55,7 +55,7 @@ def _single_draws(groups: Sequence[Group]) -> Iterable[str]:
 
 
 def _cut_documents(records: Sequence[Record]) -> Iterable[str]:
-    """A draw is cut to its number of tokens, so its last document usually is not used whole: a line a model."""
+    """Documents used in part (the last of a draw usually is) or passed over as too short: a line a model."""
     draws: dict[str, dict[str, int]] = {}
     for record in records:
         if record.draw:
@@ -64,6 +64,13 @@ def _cut_documents(records: Sequence[Record]) -> Iterable[str]:
     for model, cut in draws.items():
         if any(cut.values()):
             yield f"{model}: {sum(cut.values())} calibration documents were used in part, in {len(cut)} draws"
+    skipped: dict[str, dict[str, int]] = {}
+    for record in records:
+        if record.draw.get("skipped_documents"):
+            found = skipped.setdefault(label(record.case["model"]), {})
+            found[record.draw["sha256"]] = int(record.draw["skipped_documents"])
+    for model, found in skipped.items():
+        yield f"{model}: {sum(found.values())} documents shorter than a window were passed over, in {len(found)} draws"
 
 
 def _repairs(records: Sequence[Record]) -> dict[str, list[str]]:

@@ -109,7 +109,9 @@ class CompressorConformance:
     @given(data=st.data())
     def test_target_is_met(self, parsed: Method, data: st.DataObject) -> None:
         layer = data.draw(layers(self.multiple(parsed), kinds=("independent", "correlated", "duplicated")))
-        new = compress_layer(parsed, layer)
+        self.assert_target(parsed, compress_layer(parsed, layer))
+
+    def assert_target(self, parsed: Method, new: Tensor) -> None:
         quantized = parsed.target.bits is not None
         if parsed.target.sparsity is not None:
             for group in self.comparison_groups(parsed, new == 0):
@@ -122,6 +124,57 @@ class CompressorConformance:
             assert bool((kept <= parsed.target.keep).all() if quantized else (kept == parsed.target.keep).all())
         if parsed.target.bits is not None:
             assert lies_on_grids(new, parsed)
+
+    @few
+    @given(data=st.data(), dtype=st.sampled_from((torch.float32, torch.float64)))
+    def test_target_is_met_with_any_damping_group_size_and_dtype(
+        self, parsed: Method, data: st.DataObject, dtype: torch.dtype
+    ) -> None:
+        changed = parsed
+        if "damp" in parsed.all_settings:
+            damp = data.draw(st.sampled_from((0.0, 1e-6, 0.003, 0.1, 10.0)))
+            changed = dataclasses.replace(
+                changed, settings=tuple(sorted({**dict(parsed.settings), "damp": damp}.items()))
+            )
+        if parsed.target.group_size is not None:
+            size = data.draw(st.sampled_from((-1, 8, 16, 32, 48)))
+            changed = dataclasses.replace(changed, target=dataclasses.replace(parsed.target, group_size=size))
+        kinds = ("independent", "correlated", "duplicated")
+        layer = data.draw(layers(math.lcm(self.multiple(parsed), self.multiple(changed)), kinds=kinds))
+        new = solve(changed, [layer.weight.to(dtype)], layer.inputs.to(dtype))[0].weight
+        assert new.dtype == dtype
+        assert torch.isfinite(new).all()
+        if parsed.target.bits is None:
+            self.assert_target(changed, new)
+        elif dtype == torch.float64:
+            assert lies_on_grids(new, changed)
+
+    @few
+    @given(data=st.data())
+    def test_a_hessian_without_a_cholesky_factor_is_damped_more_and_that_is_counted(
+        self, parsed: Method, data: st.DataObject
+    ) -> None:
+        if "damp" not in parsed.all_settings:
+            return
+        undamped = dataclasses.replace(
+            parsed, settings=(*(s for s in parsed.settings if s[0] != "damp"), ("damp", 0.0))
+        )
+        layer = data.draw(layers(self.multiple(parsed)))
+        (solved,) = solve(undamped, [layer.weight], layer.inputs[:2])  # of rank 2
+        assert torch.isfinite(solved.weight).all()
+        assert solved.fallbacks > 0
+        assert solved.damping is not None
+        assert solved.damping > 0
+
+    @few
+    @given(data=st.data())
+    def test_padding_that_is_zero_does_not_matter(self, parsed: Method, data: st.DataObject) -> None:
+        if parsed.algorithm == "dsnot" or "gradients" in parsed.statistics:
+            return  # the mean and variance of inputs, or a gradient, are of all tokens
+        layer = data.draw(layers(self.multiple(parsed), kinds=("independent", "correlated", "dead")))
+        padded = torch.cat([layer.inputs, torch.zeros_like(layer.inputs)])
+        straight = compress_layer(parsed, layer)
+        torch.testing.assert_close(compress_layer(parsed, Layer(layer.weight, padded)), straight, rtol=1e-6, atol=1e-8)
 
     @few
     @given(data=st.data())
@@ -231,6 +284,16 @@ class CompressorConformance:
         model.model.layers[1].mlp.up_proj.weight.data[3, 5] = bad
         with pytest.raises(CompressionError, match=r"model\.layers\.1\.mlp\.up_proj"):
             compressors.compress(model, tokens(), parsed)
+
+    @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+    def test_inputs_that_are_not_finite_are_refused_by_name(self, parsed: Method, bad: float) -> None:
+        model = tiny_llama()
+        model.model.layers[1].input_layernorm.weight.data[3] = bad
+        before = {name: weight for name, weight in weights_of(model).items() if "input_layernorm" not in name}
+        with pytest.raises(CompressionError, match=r"model\.layers\.1|loss of a calibration sequence"):
+            compressors.compress(model, tokens(), parsed)
+        after = weights_of(model)
+        assert same_weights(before, {name: after[name] for name in before})
 
     def test_batch_size_does_not_matter(self, parsed: Method) -> None:
         results = []

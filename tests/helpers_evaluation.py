@@ -95,6 +95,57 @@ def make_rows(n: int = 12) -> dict[str, list[dict]]:
             }
             for i in range(n)
         ],
+        **more_rows(n, options),
+    }
+
+
+def more_rows(n: int, options: list[list[str]]) -> dict[str, list[dict]]:
+    """Rows of the other tasks."""
+    subjects = ("anatomy", "virology", "astronomy")
+    arc = {"label": list("ABCD")}
+    return {
+        "arc_challenge/test": [
+            {
+                "id": str(i),
+                "question": sentence(i, 4),
+                "choices": {"text": options[i], **arc},
+                "answerKey": "DABC"[i % 4],
+            }
+            for i in range(n)
+        ],
+        "openbookqa/test": [
+            {
+                "id": str(i),
+                "question_stem": sentence(i, 5),
+                "choices": {"text": options[i], **arc},
+                "answerKey": "BCDA"[i % 4],
+            }
+            for i in range(n)
+        ],
+        "rte/validation": [
+            {"sentence1": sentence(i, 12), "sentence2": sentence(i + 1, 5), "label": i % 2, "idx": i} for i in range(n)
+        ],
+        "storycloze/test": [_story(i) for i in range(n)],
+        "mmlu/test": [_question(i, subjects[i % 3], options[i]) for i in range(n)],
+        "mmlu/dev": [_question(100 + i, subjects[i // 6], options[i % n]) for i in range(18)],
+        "wikitext/test": [
+            {"page": f" = {sentence(i, 2)} = \n\n {sentence(i, 30 + 5 * i)} , {sentence(i, 3)} . \n"} for i in range(n)
+        ],
+        "alpaca/train": [{"text": f"### Instruction:\n{sentence(i, 8)}\n\n{sentence(i, 9)}"} for i in range(n)],
+    }
+
+
+def _question(i: int, subject: str, choices: list[str]) -> dict:
+    return {"question": f"{sentence(i, 4)} {i}", "subject": subject, "choices": choices, "answer": i * i % 4}
+
+
+def _story(i: int) -> dict:
+    row = {f"input_sentence_{k}": sentence(4 * i + k, 5) for k in range(1, 5)}
+    return {
+        **row,
+        "sentence_quiz1": sentence(i, 4),
+        "sentence_quiz2": sentence(i + 3, 4),
+        "answer_right_ending": 1 + i % 2,
     }
 
 

@@ -92,3 +92,29 @@ def sparsegpt(weight: Array, hessian: Array, sparsity: float, keep: int, group: 
         for r in range(len(work)):
             fix(work[r], hessian, j, 0.0 if pruned[r, j] else work[r, j])
     return np.where(pruned, 0.0, work)
+
+
+def sparsegpt_regret(
+    weight: Array, hessian: Array, decided: Array, group: int, damp: float, block: int
+) -> tuple[float, float]:
+    """Replay decisions: by how much (relative) the metric of a pruned entry exceeds that of a kept one which it is
+    compared with, given the decisions before it, and the largest difference of a kept value from the one due, relative
+    to the largest weight. ``group`` 0: compared within a column block, jointly over rows; else within a row's group.
+    """
+    hessian = damped(hessian, damp)
+    work, columns = weight.copy(), weight.shape[1]
+    worst = difference = 0.0
+    for j in range(columns):
+        step = group or block
+        if j % step == 0:
+            share = np.array([np.linalg.inv(hessian[i:, i:])[0, 0] for i in range(j, min(j + step, columns))])
+            metric, gone = work[:, j : j + step] ** 2 / share, decided[:, j : j + step] == 0
+            for cells, out in zip(metric, gone, strict=True) if group else [(metric, gone)]:
+                if out.any() and not out.all():
+                    worst = max(worst, cells[out].max() / cells[~out].min() - 1)
+        kept = decided[:, j] != 0
+        if kept.any():
+            difference = max(difference, np.abs(work[kept, j] - decided[kept, j]).max() / np.abs(weight).max())
+        for r in range(len(work)):
+            fix(work[r], hessian, j, decided[r, j])
+    return worst, difference

@@ -22,6 +22,7 @@ from reports.statistics.item_floor import disagreement, item_floor
 from reports.statistics.mcnemar import McNemar, exact_sign_flip, mcnemar, sign_flip
 from reports.statistics.noninferiority import noninferiority
 from reports.statistics.paired import paired_difference
+from reports.statistics.rank_correlation import rank_correlation
 from reports.statistics.source_range import SourceRange, source_range
 from reports.statistics.superiority import superiority
 from reports.statistics.tolerance import tolerance_factor, upper_sd_factor
@@ -54,6 +55,7 @@ __all__ = [
     "negative_log_likelihood",
     "noninferiority",
     "paired_difference",
+    "rank_correlation",
     "reliability",
     "sign_flip",
     "signed_gap",

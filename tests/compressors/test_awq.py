@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import compressors
-from compressors import awq
+from compressors import awq, blockwise
 from compressors.blockwise import BlockTask, choose
 from compressors.capture import Call, capture
 from compressors.method import parse
@@ -217,3 +217,29 @@ def test_scales_are_centred_and_follow_the_inputs():
     assert awq.scales(size, 0.0).tolist() == [1, 1, 1]
     torch.testing.assert_close(awq.scales(size, 1.0), torch.tensor([0.1, 1.0, 10.0]))
     assert torch.isfinite(awq.scales(torch.zeros(3), 0.5)).all()
+
+
+def test_batches_run_together_give_what_they_give_apart():
+    mask, table = torch.rand(6, 1, 4), torch.rand(1, 4)
+    hidden = torch.rand(6, 4, 3)
+    calls = [Call((mask[i : i + 2],), {"table": (table, None), "causal": True}, None) for i in (0, 2, 4)]
+    parts = [(hidden[i : i + 2], call) for i, call in zip((0, 2, 4), calls, strict=True)]
+    (first, call), (last, other) = blockwise.merged(parts, 4)
+    assert torch.equal(first, hidden[:4])
+    assert torch.equal(call.args[0], mask[:4])
+    assert call.kwargs["table"][0] is table
+    assert last is parts[2][0]
+    assert other is calls[2]
+    apart = blockwise.merged([parts[0], (parts[1][0], calls[1]._replace(kwargs={"causal": False}))], 4)
+    assert len(apart) == 2
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_the_search_is_run_on_whole_batches(batch_size, monkeypatch):
+    model, found = tiny_llama(), []
+    monkeypatch.setattr(awq, "merged", lambda parts, most: found.append(blockwise.merged(parts, most)) or found[-1])
+    compressors.compress(model, tokens(sequences=24), "awq-w4g16:sequences=6", batch_size=batch_size)
+    for parts in found:
+        sizes = [hidden.shape[0] for hidden, _ in parts]
+        assert sum(sizes) == 6
+        assert len(sizes) == -(-6 // batch_size)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import references_algorithms as references
-from tests.helpers_compressors import Layer, compress_layer, few, layers, make_layer, solve
+from tests.helpers_compressors import Layer, compress_layer, few, layers, loss, make_layer, solve
 
 
 def shifted(seed: int, rows: int, columns: int) -> Layer:
@@ -61,3 +61,20 @@ def test_rows_without_a_candidate_stay():
     layer = Layer(torch.ones(2, 16, dtype=torch.float64), torch.rand(64, 16, dtype=torch.float64))
     # All shares are positive: what comes back lowers the error, but no kept entry's loss would.
     assert torch.equal(compress_layer("dsnot(wanda)-0.5", layer), compress_layer("wanda-0.5", layer))
+
+
+def test_fifty_cycles_are_for_wide_rows():
+    """What the same number of swaps does to the output, by the share of a row that they are."""
+    ratios = {}
+    for columns in (128, 2048):
+        layer = shifted(1, 4, columns)
+        before, after, few_swaps = (
+            loss(layer, compress_layer(method, layer))
+            for method in ("wanda-0.6", "dsnot(wanda)-0.6", f"dsnot(wanda)-0.6:cycles={max(1, 50 * columns // 4096)}")
+        )
+        ratios[columns] = after / before, few_swaps / before
+    (narrow, narrow_few), (wide, wide_few) = ratios[128], ratios[2048]
+    assert narrow > 2
+    assert wide < narrow / 2
+    assert narrow_few < 1
+    assert wide_few < 1

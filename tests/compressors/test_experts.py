@@ -13,7 +13,7 @@ from tests.helpers_compressors import random_model, same_weights, tiny_llama, to
 
 
 def models():
-    from transformers import GptOssConfig, MixtralConfig, Qwen2MoeConfig, Qwen3MoeConfig
+    from transformers import GptOssConfig, MixtralConfig, Qwen2MoeConfig, Qwen3MoeConfig, Qwen3NextConfig
 
     shape = {
         "vocab_size": 128, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -25,6 +25,19 @@ def models():
         "mixtral": MixtralConfig(**shape, **routed, intermediate_size=96),
         "qwen2-moe": Qwen2MoeConfig(**shape, **small, intermediate_size=96, shared_expert_intermediate_size=64),
         "qwen3-moe": Qwen3MoeConfig(**shape, **small, intermediate_size=96, head_dim=16),
+        # A convolution and linear attention in one block, full attention in the other
+        "qwen3-next": Qwen3NextConfig(
+            **shape,
+            **small,
+            intermediate_size=96,
+            shared_expert_intermediate_size=64,
+            head_dim=16,
+            layer_types=["linear_attention", "full_attention"],
+            linear_num_key_heads=2,
+            linear_num_value_heads=4,
+            linear_key_head_dim=16,
+            linear_value_head_dim=16,
+        ),
         # [experts, in, out], gate and up interleaved, biases
         "gpt-oss": GptOssConfig(
             **shape, **routed, intermediate_size=64, head_dim=16, layer_types=["full_attention"] * 2

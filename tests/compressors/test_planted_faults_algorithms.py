@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from compressors import awq, channels, dsnot, experts, folding, nf4, owl, prepass, reconstruction, ria, spqr
+from compressors import awq, channels, dsnot, experts, folding, nf4, offload, owl, prepass, reconstruction, ria, spqr
 from tests.compressors import (
     test_awq,
     test_dsnot,
     test_experts,
     test_nf4,
+    test_offload,
     test_owl,
     test_prunerzero,
     test_reconstruction,
@@ -49,6 +50,12 @@ def all_to_the_first(real):
     return init
 
 
+def interrupted_visit():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(offload, "_same", lambda one, other: False)
+        test_offload.test_an_error_puts_the_model_back_where_it_was("gptq-w4g16", None)
+
+
 FAULTS = {
     "code book evenly spaced": Fault(
         (nf4,), "code_book", lambda real: lambda like: torch.linspace(-1, 1, 16, dtype=like.dtype),
@@ -63,7 +70,7 @@ FAULTS = {
         test_ria.test_one_slot_is_reassigned_as_well_as_trying_all_ways,
     ),
     "the wrong sign grows back": Fault(
-        (dsnot._Growing,), "next", lambda real: lambda self, positive: real(self, ~positive),
+        (dsnot,), "_growing", lambda real: lambda gain, *rest: real(-gain, *rest),
         lambda: test_dsnot.test_equals_the_reference("wanda", "0.5", None, 3, 0.1),
     ),
     "variance of the input ignored": Fault(
@@ -90,6 +97,9 @@ FAULTS = {
         lambda: test_awq.test_folding_keeps_the_function_and_what_has_no_predecessor_is_said("opt"),
     ),
     "search leaves its traces": Fault((awq,), "_working", aliased, test_awq.test_searching_leaves_the_block_as_it_was),
+    "a visitor's weights not put back": Fault(
+        (offload.Visits,), "restore", lambda real: lambda self: None, interrupted_visit
+    ),
     "gradients of one sequence": Fault(
         (prepass.DensePass,), "gradients", first_sequence_only,
         lambda: test_prunerzero.test_masks_equal_the_reference(test_prunerzero.tiny_llama),

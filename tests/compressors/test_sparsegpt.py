@@ -45,6 +45,21 @@ def test_float32_loses_at_most_one_percent_more_than_the_reference(sparsity, kee
     assert loss(layer, done.weight.double()) == pytest.approx(loss(layer, torch.from_numpy(expected)), rel=0.01)
 
 
+@pytest.mark.parametrize(("sparsity", "keep", "group"), CASES)
+def test_float32_decisions_are_optimal_given_the_earlier_ones(sparsity, keep, group):
+    layer = make_layer(11, 12, 48, "correlated")
+    pattern = Pattern(keep, group) if group else None
+    done = sparsegpt.prune(
+        layer.weight.float(), factor_of(layer, dtype=torch.float32), sparsity=sparsity, pattern=pattern, column_block=16
+    )
+    hessian = (layer.inputs.T @ layer.inputs / layer.inputs.shape[0]).numpy()
+    worst, difference = references.sparsegpt_regret(
+        layer.weight.float().double().numpy(), hessian, done.weight.double().numpy(), group, 0.01, 16
+    )
+    assert worst < 1e-3
+    assert difference < 1e-4
+
+
 @few
 @given(layer=layers(16), seed=st.integers(0, 99))
 def test_with_a_diagonal_hessian_it_prunes_by_weight_times_norm(layer, seed):

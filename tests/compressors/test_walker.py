@@ -26,6 +26,7 @@ LLAMA = {
 PLAIN = {name: value for name, value in LLAMA.items() if name != "num_key_value_heads"}
 OPT = {"hidden_size": 64, "ffn_dim": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "word_embed_proj_dim": 64}
 GPT2 = {"n_embd": 64, "n_layer": 2, "n_head": 4, "vocab_size": 128, "n_positions": 64}
+SPECIAL = {"pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0}
 FAMILIES = {
     "llama": (lambda: transformers.LlamaConfig(**LLAMA), 14),
     "qwen2": (lambda: transformers.Qwen2Config(**LLAMA), 14),
@@ -37,6 +38,13 @@ FAMILIES = {
     "gpt-neox": (lambda: transformers.GPTNeoXConfig(**PLAIN), 8),
     "gpt2": (lambda: transformers.GPT2Config(bos_token_id=0, eos_token_id=0, **GPT2), 8),
     "phi": (lambda: transformers.PhiConfig(**PLAIN), 12),
+    "gemma3": (lambda: transformers.Gemma3TextConfig(head_dim=16, sliding_window=8, **LLAMA), 14),
+    "olmo2": (lambda: transformers.Olmo2Config(**LLAMA), 14),
+    "smollm3": (lambda: transformers.SmolLM3Config(**SPECIAL, **LLAMA), 14),
+    "cohere2": (lambda: transformers.Cohere2Config(sliding_window=8, bos_token_id=0, eos_token_id=0, **LLAMA), 14),
+    "starcoder2": (lambda: transformers.Starcoder2Config(**LLAMA), 12),
+    "bloom": (lambda: transformers.BloomConfig(hidden_size=64, n_layer=2, n_head=4, vocab_size=128), 8),
+    "mpt": (lambda: transformers.MptConfig(d_model=64, n_heads=4, n_layers=2, max_seq_len=64, vocab_size=128), 8),
 }
 
 
@@ -192,6 +200,7 @@ def test_the_report_knows_time_and_progress():
 REFUSED = [
     ({"token_ids": None}, CompressionError, "token_ids is None"),
     ({"token_ids": tokens()[:0]}, CompressionError, "empty"),
+    ({"token_ids": [[1, 2], [3]]}, CompressionError, r"\[n_sequences, sequence_length\], got list"),
     ({"token_ids": tokens()[0]}, CompressionError, r"\[n_sequences, sequence_length\]"),
     ({"token_ids": tokens().float()}, CompressionError, "integers"),
     ({"token_ids": tokens(length=65)}, CompressionError, "64 positions"),

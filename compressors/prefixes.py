@@ -1,0 +1,188 @@
+"""Compress by several amounts of one calibration set for the price of one pass over it.
+
+Under ``propagation=dense`` a block's inputs do not depend on what was compressed before it, so that statistics of the
+first n sequences are prefix sums: they are solved as they come by, and nothing is run twice.
+
+::
+
+    sequences   0 .. 8      8 .. 16         16 .. 32
+                add         add             add
+                  | solve     | solve         | solve
+                weights     weights         weights      of one block, for 8, 16 and 32 sequences
+
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from compressors import models
+from compressors.capture import Captured, capture, run_block
+from compressors.clock import Clock, peak_memory
+from compressors.codehash import module_name
+from compressors.method import Method, MethodError, parse
+from compressors.observe import Enough, Observer
+from compressors.offload import Visits, device_for
+from compressors.originals import staged_copy
+from compressors.report import CompressionError, CompressionReport, LinearReport
+from compressors.results import linear_report, refuse_misfits, refuse_unseen, untouched
+from compressors.statistics import Statistics, sampling_stride, working_dtype
+
+
+class Prefix(NamedTuple):
+    """What the first ``sequences`` of the calibration set give: the compressed ``weights`` [out, in] by linear, on the
+    host in the model's dtype, and the report, whose seconds and peak memory are those of the whole sweep.
+    """
+
+    sequences: int
+    weights: dict[str, Tensor]
+    report: CompressionReport
+
+    def put(self, model: nn.Module) -> None:
+        """Replace the linears' weights of a model, in place."""
+        with torch.no_grad():
+            for name, linear in models.linears(model):
+                models.matrix(linear).copy_(self.weights[name])
+
+
+def compress_prefixes(
+    model: nn.Module,
+    token_ids: Any,
+    method: str | Method,
+    amounts: Sequence[int],
+    *,
+    batch_size: int = 8,
+    device: str | torch.device | None = None,
+    offload: bool = False,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> list[Prefix]:
+    """What ``compress(model, token_ids[:n], method, propagation="dense")`` gives for each n of ``amounts``, in their
+    order; the model stays as it is.
+
+    ``token_ids`` [n_sequences, sequence_length]; other arguments as for ``compress``. The same weights bit for bit
+    where every amount is a multiple of ``batch_size`` (or the last), else but for rounding: batches end at the amounts.
+    Raises ``CompressionError`` as ``compress`` does, and for an amount that is not within the set; ``MethodError`` for
+    a method that needs more than the statistics of one linear's inputs (AWQ, OWL, Pruner-Zero, reconstruction).
+    """
+    method = parse(method)
+    _refuse_wider(method)
+    ids = models.checked_tokens(model, token_ids)
+    ends = sorted(set(amounts))
+    if not ends or ends[0] < 1 or ends[-1] > len(ids):
+        raise CompressionError(f"amounts {list(amounts)}; expected some of 1 to {len(ids)}, the sequences of the set")
+    if batch_size < 1:
+        raise CompressionError(f"batch_size {batch_size}; expected at least 1")
+    where = device_for(model, device, offload, gradients=False)
+    clock, blocks = Clock(where), models.decoder_blocks(model)
+    refuse_misfits(blocks, method)
+    models.refuse_nonfinite(blocks)
+    sweep = _Sweep(method, ends, ids.shape[1], where, clock)
+    say = progress or (lambda done, total, stage: None)
+    with models.for_inference(model):
+        say(0, len(blocks), "capture")
+        with clock.stage("forward"):
+            batches = [part for piece in _pieces(ids, ends) for part in piece.split(batch_size)]
+            captured = capture(model, blocks, batches, where, offload=offload)
+        visits = Visits(where)
+        for index, block in enumerate(blocks):
+            with visits.at(block, changes=False):
+                sweep.block(index, block, captured, last=index == len(blocks) - 1)
+            say(index + 1, len(blocks), "done")
+    seconds, peak = clock.seconds(), peak_memory(where)
+    found = {
+        end: Prefix(
+            end, sweep.weights[end],
+            CompressionReport(
+                str(method), tuple(sweep.reports[end]), seconds, peak, "dense", len(blocks), end, end * ids.shape[1]
+            ),
+        )
+        for end in ends
+    }  # fmt: skip
+    return [found[amount] for amount in amounts]
+
+
+def _refuse_wider(method: Method) -> None:
+    modules = [import_module(module_name(name)) for name in (method.algorithm, method.base) if name and name != "dense"]
+    wider = method.suffixes or not modules or any(hasattr(m, "plan") or hasattr(m, "compress_block") for m in modules)
+    if wider:
+        raise MethodError(
+            f"{method} is not made of the statistics of one linear's inputs; compress by one amount at a time"
+        )
+
+
+def _pieces(ids: Tensor, ends: list[int]) -> list[Tensor]:
+    """The sequences between one amount and the next."""
+    return [ids[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+class _Sweep:
+    """Weights and reports by amount, block after block."""
+
+    def __init__(self, method: Method, ends: list[int], length: int, device: torch.device, clock: Clock) -> None:
+        self.method, self.device, self.clock = method, device, clock
+        self.strides = {end: sampling_stride(end, length) for end in ends}
+        self.solve = import_module(module_name(method.algorithm)).solve
+        self.weights: dict[int, dict[str, Tensor]] = {end: {} for end in ends}
+        self.reports: dict[int, list[LinearReport]] = {end: [] for end in ends}
+        self._copy = staged_copy(device) if device.type == "cuda" else None
+
+    def block(self, index: int, block: models.Block, captured: Captured, *, last: bool) -> None:
+        columns = {name: models.matrix(linear).shape[1] for name, linear in block.linears.items()}
+        observer = Observer(columns, self.method.statistics, list(self.strides.values()), self.clock)
+        finite = torch.ones((), dtype=torch.bool, device=self.device)
+        done, ends = 0, set(self.weights)
+        with observer.watching(block.linears), self.clock.stage("forward"):
+            for batch, calls in enumerate(captured.calls):
+                observer.next_pass()
+                observer.stop_early = last
+                hidden = captured.hidden[batch]
+                done += hidden.shape[0]
+                try:
+                    output = run_block(block.module, hidden, calls[index])
+                    finite &= torch.isfinite(output).all()
+                    captured.hidden[batch] = output
+                except Enough:
+                    pass
+                if done in ends:
+                    with self.clock.stage("solve"):
+                        self._solve(done, block, observer)
+        if not bool(finite):
+            raise CompressionError(f"{block.name} puts out NaN or infinite activations")
+
+    def _solve(self, end: int, block: models.Block, observer: Observer) -> None:
+        """The block's weights by the sequences seen so far."""
+        stride = self.strides[end]
+        for leader, names in observer.groups().items():
+            accumulator = observer.accumulators.get(leader)
+            seen = accumulator.so_far(stride) if accumulator else Statistics(0)
+            later = [self.strides[other] for other in self.strides if other > end]
+            if accumulator and stride not in later:
+                accumulator.forget(stride)
+            refuse_unseen(names, seen, observed=True)
+            linears = [block.linears[name] for name in names]
+            weights = [models.matrix(linear).to(working_dtype(linear.weight.dtype)) for linear in linears]
+            if self.method.calibrated and seen.tokens == 0:
+                for name, linear, weight in zip(names, linears, weights, strict=True):
+                    self._keep(end, name, models.matrix(linear), untouched(name, linear, weight))
+                continue
+            for name, weight, linear, solved in zip(
+                names, weights, linears, self.solve(weights, seen, self.method), strict=True
+            ):
+                new = solved.weight.to(models.matrix(linear).dtype)
+                if not bool(torch.isfinite(new).all()):
+                    raise CompressionError(f"{self.method} made NaN or infinite weights of {name}")
+                self._keep(end, name, new, linear_report(name, weight, new, solved, seen))
+
+    def _keep(self, end: int, name: str, weight: Tensor, report: LinearReport) -> None:
+        self.reports[end].append(report)
+        if self._copy is None or not weight.is_cuda:
+            self.weights[end][name] = weight.to("cpu", copy=True)
+            return
+        ready = torch.cuda.Event()
+        ready.record()
+        self.weights[end][name] = self._copy(weight, ready)
