@@ -110,7 +110,7 @@ class Trainer:
     def _step(self, batch: Tensor, *draws: Tensor) -> Tensor:
         images, targets = self.pixels[:, batch], self.targets[:, batch]
         if self.recipe.loss == "mixup":  # arXiv 1710.09412 with alpha 1: the share is uniform
-            *draws, share, partner = draws
+            share, partner = draws[-2:]
             rows = torch.arange(len(images), device=batch.device)[:, None]
             wide = share[..., None, None, None]
             images = wide * images + (1 - wide) * images[rows, partner]
