@@ -18,7 +18,7 @@ from benchmarks.controls import with_controls
 from benchmarks.devices import missing_device
 from benchmarks.grid import QUESTIONS, GridError, Overrides, build_cases, build_questions, load_profile
 from benchmarks.progress import Progress, StageFile
-from fixtures.records import Case, Record, Verdict
+from fixtures.records import PERPLEXITIES, Case, Record, Verdict
 
 if TYPE_CHECKING:
     from fixtures.image_cases import ImageCase
@@ -140,6 +140,8 @@ class Session:
         for name, scores in record.tasks.items():
             correct = scores.correct_norm if scores.metric == "acc_norm" and scores.correct_norm else scores.correct
             properties[f"{name}_{scores.metric}"] = round(float(sum(correct)) / len(correct), 6)
+        for name, texts in record.perplexity.items():
+            properties |= {f"{name}_{metric}": round(float(texts.metrics[metric]), 4) for metric in PERPLEXITIES}
         return properties
 
     # -- hooks ------------------------------------------------------------------------------------
