@@ -16,8 +16,12 @@ import pytest
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "image_case" in metafunc.fixturenames:
-        session = metafunc.config.pluginmanager.get_plugin("calibench-session")
+        session = _session(metafunc.config)
         metafunc.parametrize("image_case", [_param(case) for case in session.image_cases_to_run()])
+
+
+def _session(config: pytest.Config) -> Any:
+    return config.pluginmanager.get_plugin("calibench-session")
 
 
 def _param(case: Any) -> Any:
@@ -33,7 +37,7 @@ def run_image_case(request: pytest.FixtureRequest, record_property: Any) -> Iter
     from fixtures.files import StoreError
     from fixtures.images import ImageError
 
-    session = request.config.pluginmanager.get_plugin("calibench-session")
+    session = _session(request.config)
 
     def run(case: Any) -> Any:
         record_property("case", case.id)

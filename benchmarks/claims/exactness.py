@@ -32,7 +32,9 @@ def null(world: World, settings: Settings) -> list[Cell]:
                 first = records[0]
                 broken = sum(_bits(record) != _bits(first) for record in records[1:])
                 detail = f"{len(records)} draws"
-                yield Cell(f"{panel.name} {method}", "", Exact(len(records) - 1, broken), "draws that differ", 0.0, detail)
+                yield Cell(
+                    f"{panel.name} {method}", "", Exact(len(records) - 1, broken), "draws that differ", 0.0, detail
+                )
         yield from _repeats(world)
 
     return gather(cells())

@@ -124,13 +124,16 @@ def p_value(rule: str, evidence: Evidence, margin: float) -> float:
     return evidence.p
 
 
-def together(verdicts: list[str], some: bool = False) -> str:
+def together(verdicts: list[str], some: bool = False, rule: str = "") -> str:
     """A claim about each cell holds if it holds in all, and fails if it holds in none and fails in one.
 
-    A claim about ``some`` cell holds if it holds in one, and fails if it fails in all.
+    A claim about ``some`` cell holds if it holds in one, and fails if it fails in all. What must hold exactly fails if it
+    fails once.
     """
     if not verdicts:
         return NOT_RUN
+    if rule == "exact" and DOES_NOT in verdicts:
+        return DOES_NOT
     if some:
         holds = REPLICATES in verdicts
         return REPLICATES if holds else DOES_NOT if set(verdicts) == {DOES_NOT} else CANNOT_TELL

@@ -72,7 +72,9 @@ def _agreement(name: str, outcome: str, table: np.ndarray, sources: Sequence[str
     found = concordance(table, generator("W", name, outcome))
     won = ", ".join(f"{judge}: {sources[k]}" for judge, k in zip(judges, found.winners, strict=True))
     order = " < ".join(np.asarray(sources)[table.mean(axis=(0, 2)).argsort()])
-    return Cell(name, outcome, Agreement(found), "Kendall's W", 0.0, f"{order}; best by judge: {won}", None, shown(outcome))
+    return Cell(
+        name, outcome, Agreement(found), "Kendall's W", 0.0, f"{order}; best by judge: {won}", None, shown(outcome)
+    )
 
 
 def _over_tasks(panel: Panel, settings: Settings) -> Iterator[Cell]:
@@ -127,7 +129,9 @@ def methods_differ(world: World, settings: Settings) -> list[Cell]:
             beside = shown(view.outcome)
             yield Cell(name, view.outcome, interaction_of(table), view.unit, shown_only=beside)
             share = table / table.mean(axis=(1, 2), keepdims=True)
-            yield Cell(f"{name}, as shares", view.outcome, interaction_of(share), "share of the damage", shown_only=beside)
+            yield Cell(
+                f"{name}, as shares", view.outcome, interaction_of(share), "share of the damage", shown_only=beside
+            )
 
     return gather(cells())
 
@@ -209,7 +213,9 @@ def data_over_method(world: World, settings: Settings) -> list[Cell]:
                 sources = view.panel.sources(methods, controls)
                 if len(sources) < 4 or (controls and sources == view.panel.sources(methods)):
                     continue
-                name = f"{view.panel.name}, {len(methods)} methods x {len(sources)} sources" + ", random tokens" * controls
+                name = (
+                    f"{view.panel.name}, {len(methods)} methods x {len(sources)} sources" + ", random tokens" * controls
+                )
                 evidence = resampled(view.table(methods, sources), ratio, generator("B2", name, view.outcome))
                 beside = shown(view.outcome) or controls
                 detail = ", ".join(methods)

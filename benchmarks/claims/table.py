@@ -93,7 +93,8 @@ def markdown(results: Sequence[Result], about: dict[str, Any]) -> str:
     lines = [
         "# Published claims, decided from records",
         "",
-        ", ".join(f"{count[name]} {name}" for name in order) + f" of {len(results)} claims; {about['records']} records.",
+        ", ".join(f"{count[name]} {name}" for name in order)
+        + f" of {len(results)} claims; {about['records']} records.",
         "",
         "Estimates are positive in the claimed direction, with a 95 % interval; *detectable* is the smallest true effect "
         "found with power 0.8. Verdicts are taken on nll (loss on neutral text) and bpb (bits a byte of right answers); "
@@ -104,7 +105,13 @@ def markdown(results: Sequence[Result], about: dict[str, Any]) -> str:
     for family, title in TITLES.items():
         rows = [result for result in results if result.claim.family == family]
         if rows:
-            lines += ["", f"## {family}. {title}", "", "| | claim | published | verdict | evidence |", "|---|---|---|---|---|"]
+            lines += [
+                "",
+                f"## {family}. {title}",
+                "",
+                "| | claim | published | verdict | evidence |",
+                "|---|---|---|---|---|",
+            ]
             lines += [_row(result) for result in rows]
     missing = [result for result in results if result.verdict == NOT_RUN]
     if missing:

@@ -35,7 +35,9 @@ def training_text(world: World, settings: Settings) -> list[Cell]:
                 evidence = Effect(_over_seeds(coefficients))
                 similar = _over_seeds(own)
                 detail = f"being the evaluation domain: {similar.estimate:.3g} [{similar.low:.3g}, {similar.high:.3g}]"
-                damage = float(np.mean([p.view("nll").damage(method) for h in panels.values() for p in h if method in p.methods]))
+                damage = float(
+                    np.mean([p.view("nll").damage(method) for h in panels.values() for p in h if method in p.methods])
+                )
                 name = f"{method}, {len(coefficients)} training seeds"
                 yield Cell(name, "nll", evidence, "nats a token", SHARE * damage, detail, damage)
 

@@ -80,7 +80,9 @@ class View:
             raise NoEvidence(f"{self.panel.name}: no record of the dense model in the same setting")
         self._dense = outcomes.vector(self.panel.dense, self.panel.dense, self.outcome, self.panel.neutral)
         if self._dense is None:
-            raise NoEvidence(f"{self.panel.name}: its records have no {outcomes.DESCRIBED.get(self.outcome, self.outcome)}")
+            raise NoEvidence(
+                f"{self.panel.name}: its records have no {outcomes.DESCRIBED.get(self.outcome, self.outcome)}"
+            )
 
     @property
     def unit(self) -> str:
@@ -179,7 +181,9 @@ class World:
         for model, losses in held.items():
             taken = used[model] | set(training_sources(model))
             found[model] = tuple(
-                sorted(n for n, value in losses.items() if n not in taken and value <= min(losses.values()) + outcomes.FAR)
+                sorted(
+                    n for n, value in losses.items() if n not in taken and value <= min(losses.values()) + outcomes.FAR
+                )
             )
         return found
 
@@ -201,6 +205,10 @@ class World:
                 except NoEvidence:
                     continue
         return panels
+
+    def all(self, pattern: str = "") -> list[Panel]:
+        """Every panel of ordinary draws of the models whose name fits."""
+        return [p for p in self.panels if re.search(pattern, p.model) and ordinary(p.case)]
 
     def sweep(self, model: str, **fixed: Any) -> list[Panel]:
         """Panels of a model in which these settings of the draw hold, fewest tokens first."""

@@ -42,7 +42,7 @@ def vector(logits: ArrayLike, labels: ArrayLike, limit: float = 100.0) -> Vector
     start = np.concatenate([np.ones(classes), np.zeros(classes)])
     bounds = [(0.0, limit)] * classes + [(-limit, limit)] * classes
     result = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 1000})
-    return Vector(*np.split(result.x, 2), converged=bool(result.success))
+    return Vector(result.x[:classes], result.x[classes:], bool(result.success))
 
 
 class Isotonic(NamedTuple):

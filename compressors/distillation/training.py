@@ -33,6 +33,7 @@ class Recipe:
     batch: int = 256
     loss: str = "ce"
     strategies: tuple[str, ...] = ()
+    drop: bool = True  # the rate, half way
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
@@ -77,18 +78,22 @@ class Trainer:
 
     def run(self) -> Tensor:
         """All epochs (one more than the number says, as in the authors' code); parameters ``[nets, parameters]``."""
-        total = self.pixels.shape[1]
         for epoch in range(self.recipe.epochs + 1):
-            if epoch == self.recipe.epochs // 2 + 1:
+            if self.recipe.drop and epoch == self.recipe.epochs // 2 + 1:
                 self.rate.mul_(0.1)
                 self.velocity.zero_()  # the authors make a new optimiser
-            order = torch.arange(total, device=self.pixels.device)
-            if total > self.recipe.batch:
-                order = torch.randperm(total, generator=self.random["order"][0], device=order.device)
-            for batch in order.split(self.recipe.batch):
-                step_ = self._whole if len(batch) == min(total, self.recipe.batch) else self._part
-                step_(batch, *self._draws(len(batch)))
+            self.epoch()
         return self.parameters
+
+    def epoch(self) -> None:
+        """Every image once."""
+        total = self.pixels.shape[1]
+        order = torch.arange(total, device=self.pixels.device)
+        if total > self.recipe.batch:
+            order = torch.randperm(total, generator=self.random["order"][0], device=order.device)
+        for batch in order.split(self.recipe.batch):
+            step_ = self._whole if len(batch) == min(total, self.recipe.batch) else self._part
+            step_(batch, *self._draws(len(batch)))
 
     def _draws(self, count: int) -> tuple[Tensor, ...]:
         """What a step needs at random: transformations (if any), then the mixing of mixup (if any)."""
@@ -105,7 +110,7 @@ class Trainer:
     def _step(self, batch: Tensor, *draws: Tensor) -> Tensor:
         images, targets = self.pixels[:, batch], self.targets[:, batch]
         if self.recipe.loss == "mixup":  # arXiv 1710.09412 with alpha 1: the share is uniform
-            *draws, share, partner = draws
+            share, partner = draws[-2:]
             rows = torch.arange(len(images), device=batch.device)[:, None]
             wide = share[..., None, None, None]
             images = wide * images + (1 - wide) * images[rows, partner]
