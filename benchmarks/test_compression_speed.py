@@ -133,7 +133,7 @@ def test_compression_speed(
     assert 0.5 < accounted < 1.01, "stages overlap, or most of the time is in none"
 
 
-@pytest.mark.parametrize("spelling", ("wanda-0.5", "gptq-w4g{group_size}", "sparsegpt-0.5"))
+@pytest.mark.parametrize("spelling", ["wanda-0.5", "gptq-w4g{group_size}", "sparsegpt-0.5"])
 def test_a_sweep_of_amounts(spelling: str, dense: Any, device: str, benchmark: Any, capsys: Any) -> None:
     """1, 2, 4 ... sequences of one draw in one pass, and its largest amount alone: how much more is the whole sweep?"""
     from compressors import compress, compress_prefixes
@@ -160,5 +160,6 @@ def test_a_sweep_of_amounts(spelling: str, dense: Any, device: str, benchmark: A
             f"\n{method:>24}: {len(amounts)} amounts {seconds:.2f} s ({parts}), the largest alone {alone:.2f} s: "
             f"{seconds / alone:.2f} x", flush=True,
         )  # fmt: skip
-    assert swept[-1].report.linears == largest.linears, "the sweep's largest amount is not what it is alone"
+    errors = [[linear.relative_error for linear in report.linears] for report in (swept[-1].report, largest)]
+    assert errors[0] == pytest.approx(errors[1], rel=0.02), "the sweep's largest amount is not what it is alone"
     assert seconds < alone * len(amounts)
