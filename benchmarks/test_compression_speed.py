@@ -134,8 +134,12 @@ def test_compression_speed(
 
 
 @pytest.mark.parametrize("spelling", ["wanda-0.5", "gptq-w4g{group_size}", "sparsegpt-0.5"])
-def test_a_sweep_of_amounts(spelling: str, dense: Any, device: str, benchmark: Any, capsys: Any) -> None:
+def test_a_sweep_of_amounts(
+    spelling: str, dense: Any, device: str, benchmark: Any, capsys: Any, request: pytest.FixtureRequest
+) -> None:
     """1, 2, 4 ... sequences of one draw in one pass, and its largest amount alone: how much more is the whole sweep?"""
+    if device == "cpu" and not request.config.getoption("shape"):
+        pytest.skip("on a CPU only with --shape")
     from compressors import compress, compress_prefixes
 
     shape, model, restore, ids, _ = dense
