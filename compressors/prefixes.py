@@ -188,7 +188,7 @@ class _Sweep:
                     ledger.add(untouched(name, linear, weight))
                 continue
             try:
-                found = self.solve(weights, seen, self.method)
+                found = self.solve(weights, seen._replace(names=tuple(names)), self.method)
             except Exception:
                 ledger.read()  # inputs that are not finite would explain it
                 raise

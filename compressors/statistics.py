@@ -24,7 +24,8 @@ class Statistics(NamedTuple):
     ``norms`` [columns] is the mean over tokens of x_j^2, ``hessian`` [columns, columns] is X'X / tokens or None;
     ``sample`` [<= 256, columns] are evenly spaced rows of X or None; ``mean`` [columns] is the mean over tokens or
     None. All in float32, or float64 for a float64 model. ``tokens`` is 0 if nothing was seen. ``gradients`` are of the
-    weights that are solved together, [out, in] each (from a pre-pass, see ``compressors/prepass.py``).
+    weights that are solved together, [out, in] each (from a pre-pass, see ``compressors/prepass.py``), ``names`` those
+    of their linears in the model.
     """
 
     tokens: int
@@ -34,6 +35,7 @@ class Statistics(NamedTuple):
     mean: Tensor | None = None
     size: Tensor | None = None
     gradients: tuple[Tensor, ...] | None = None
+    names: tuple[str, ...] | None = None
 
     @property
     def dead(self) -> Tensor | None:

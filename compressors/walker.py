@@ -244,7 +244,7 @@ class _Walk:
                 self.ledger.add(untouched(name, linear, weight))
             return
         with self._explained():
-            solved = self.solve(weights, seen, method)
+            solved = self.solve(weights, seen._replace(names=tuple(names)), method)
         for name, linear, weight, new in zip(names, linears.values(), weights, solved, strict=True):
             self._replace(name, linear, weight, new, seen)
 
