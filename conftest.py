@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks import options
+from benchmarks import gpus, options
+from benchmarks.grid import GridError, load_profile
 from benchmarks.session import Session
 
 SESSION = pytest.StashKey[Session]()
@@ -39,18 +40,32 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(config.stash[SESSION], "calibench-session")
 
 
+def _gpus(config: pytest.Config) -> list[str]:
+    """The GPUs to share out among workers; none where the cases run elsewhere."""
+    try:
+        grids = load_profile(config.getoption("profile"))["grid"]
+    except GridError:
+        return []  # said where the cases are built
+    return gpus.visible() if gpus.wanted(config.getoption("device"), grids) else []
+
+
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_setupnodes(specs: list[Any]) -> None:
-    """One of the caller's GPUs a worker, before any import; a replacement worker inherits it."""
-    devices = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    for number, spec in enumerate(specs):
-        if devices:
-            spec.env["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
+def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
+    gpus.pin(specs, _gpus(config))
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """``-n auto``: a worker for each GPU; None leaves it to xdist, which counts processors."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return len(_gpus(config)) or None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "case" in metafunc.fixturenames:
-        cases = metafunc.config.stash[SESSION].cases_to_run()
+        # A file asks one question: the cases of the grids that name it.
+        cases = metafunc.config.stash[SESSION].cases_to_run(getattr(metafunc.module, "QUESTION", None))
         metafunc.parametrize("case", [_param(case) for case in cases])
 
 
@@ -119,5 +134,7 @@ def pytest_report_teststatus(report: Any, config: pytest.Config) -> Any:
     if "unavailable" in properties:
         return "unavailable" if report.when == "call" else "", "", "UNAVAILABLE"
     if ("case" in properties or "gate" in properties) and config.get_verbosity() <= 0:
-        return (report.outcome if report.when == "call" or report.failed else ""), "", ""
+        # While cases run the progress lines say it; the short summary at the end needs the word.
+        word = report.outcome.upper() if config.stash[SESSION].summing_up else ""
+        return (report.outcome if report.when == "call" or report.failed else ""), "", word
     return None

@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from compressors.method import Method
+from fixtures.records import Case, Record
+
+
+def check(case: Case, record: Record) -> None:
+    """Asserts what one case can show: finite figures, the promised structure, and weights that are worth something."""
+    import compressors
+
+    losses = [loss for scores in record.nll.values() for loss in scores.nll]
+    assert all(math.isfinite(loss) for loss in losses), f"{case.id}: a loss is not finite"
+    for name, scores in record.tasks.items():
+        finite = all(math.isfinite(ll) for row in scores.loglikelihoods for ll in row)
+        assert finite, f"{case.id}: a log-likelihood of {name} is not finite"
+    found = problems(compressors.parse(case.method), record.checks.get("structure", []))
+    assert not found, "\n".join(found)
+    control = record.checks.get("permuted")
+    if control:
+        assert control["nll"] < control["permuted_nll"], (
+            f"{case.id}: {control['nll']:.3f} nats a token, no better than {control['permuted_nll']:.3f} with the "
+            "entries of each linear permuted: the compressed weights carry no information"
+        )
 
 
 def problems(method: Method, linears: list[dict[str, Any]]) -> list[str]:

@@ -69,14 +69,14 @@ def is_informative(runs: TaskRuns) -> bool:
 def _verdict(
     subject: str, before: list[TaskRuns], after: list[TaskRuns], margin: float, alpha: float, power: float
 ) -> Verdict:
-    """Exact on one run a side; with several seeds on both, by the items x seeds interval."""
+    """Exact on one run a side; with several seeds on a side, by the items x seeds interval."""
     draws = [min(side.correct.shape[1] for side in sides) for sides in (before, after)]
     a, b = (np.concatenate([s.correct[:, :k] for s in sides]) for sides, k in zip((before, after), draws, strict=True))
     n = a.shape[0]
     drop = a.mean(axis=1) - b.mean(axis=1)
     interval = Interval.of_t(drop.mean(), drop.std(ddof=1) / math.sqrt(n) if n > 1 else 0.0, max(1, n - 1))
     p = statistics.exact_sign_flip(a.sum(axis=1) * draws[1] - b.sum(axis=1) * draws[0])
-    if min(draws) > 1:
+    if max(draws) > 1:
         interval = statistics.contrast([a, b], [1, -1])
         p = interval.p_greater()
     worse, better = (int(x.sum()) for x in (drop > 0, drop < 0))

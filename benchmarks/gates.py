@@ -2,7 +2,8 @@
 
 The family is the manifest's: every gate that was planned is in the list, and one without its records is
 ``inconclusive``. Failing gates are corrected together by Holm's method, so that the chance of one false alarm in the
-whole run is at most alpha. ``source`` is descriptive, and ``null`` is exact: neither has a false alarm to share.
+whole run is at most alpha. ``source`` is descriptive, ``null`` and ``repeat`` are exact, ``noise_floor`` measures the
+machine: none of them has a false alarm to share.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks import gates_change as change
+from benchmarks import gates_controls as null_controls
 from benchmarks import gates_draws as draws
 from benchmarks.gates_baseline import (
     baseline_difference,
@@ -39,7 +41,14 @@ def judge(manifest: dict[str, Any], records: Sequence[Record], baseline: Baselin
     groups = make_groups(manifest, records)
     plans = [(group, gate, name) for group in groups for gate, name in plan(group, settings, baseline)]
     family = max(1, sum(gate in FAMILY for _, gate, _ in plans))
-    verdicts = [_judge_one(group, gate, name, settings, baseline, family) for group, gate, name in plans]
+    controls = null_controls.make_controls(manifest, groups, records)
+    machine = [null_controls.judge(*row, settings) for row in null_controls.plan(controls, settings)]
+    floors = null_controls.floors(machine, controls)
+    verdicts = []
+    for group, gate, name in plans:
+        verdict = _judge_one(group, gate, name, settings, baseline, family)
+        verdicts.append(null_controls.against_floor(verdict, floors.get((group.name, verdict.unit))))
+    verdicts += machine
     if baseline is None and groups and {"regression", "reconstruction"} & set(settings.gates):
         why = "no baseline is stored for this profile; --update-baselines makes one from this run"
         verdicts.append(Verdict("regression", manifest["profile"], "inconclusive", why))

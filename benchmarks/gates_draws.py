@@ -181,7 +181,7 @@ def null(group: Group, settings: Settings) -> Verdict:
             why = f"the seed does not reach the weights: {twins[0][0]} and {twins[0][1]} are the same bits"
             return Verdict(**base, outcome="fail", reason=why)
         return Verdict(**base, outcome="pass", reason=f"{len(records)} draws, {len(weights)} different sets of weights")
-    scores = {fingerprint(_scores(record)) for record in records}
+    scores = {fingerprint(scores_of(record)) for record in records}
     details["distinct_scores"] = len(scores)
     if len(weights) > 1 or len(scores) > 1:
         what = f"{len(weights)} sets of weights" if len(weights) > 1 else f"{len(scores)} sets of scores"
@@ -191,7 +191,7 @@ def null(group: Group, settings: Settings) -> Verdict:
     return Verdict(**base, outcome="pass", reason=f"{len(records)} draws, the same bits throughout")
 
 
-def _scores(record: Any) -> dict[str, Any]:
+def scores_of(record: Any) -> dict[str, Any]:
     """What was measured, without the seconds it took."""
     tasks = {name: [s.correct, s.correct_norm, s.loglikelihoods] for name, s in sorted(record.tasks.items())}
     return {"nll": {name: [s.nll, s.tokens] for name, s in sorted(record.nll.items())}, "tasks": tasks}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from reports.groups import Group
 
-NAMES = ("variance", "source", "null", "regression", "release", "reconstruction")
+NAMES = ("variance", "source", "null", "repeat", "noise_floor", "regression", "release", "reconstruction")
 
 
 class GateError(ValueError):

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from fixtures.packing import LOADERS
+from benchmarks import axes
+from benchmarks.axes import GridError
 from fixtures.records import Case, DrawSpec, EvaluationSpec
 
 PROFILES = Path(__file__).resolve().parent / "profiles"
-
-
-class GridError(ValueError):
-    """A profile or option that does not describe a grid; the message names the option and what was expected."""
+# Each is a file benchmarks/test_<question>.py, which runs the cases of the grids that name it.
+QUESTIONS = (
+    "calibration_source",
+    "sparsity",
+    "amount",
+    "sequence_length",
+    "data_vs_algorithm",
+    "model_size",
+    "known_corpus",
+    "reconstruction",
+    "self_generation",
+    "similarity",
+)
+KEYS = (
+    *("models", "methods", "sources", "seeds", "sequences", "length", "slices", "loader", "evaluation"),
+    *("packing", "bos", "dtype", "device", "threads", "batch_size", "propagation"),
+    *("question", "default", "tag", "amounts", "lengths", "batch_sizes", "propagations"),
+)
 
 
 @dataclass(frozen=True)
@@ -169,13 +184,25 @@ def build_cases(profile: dict[str, Any], overrides: Overrides) -> list[Case]:
 
     Raises :class:`GridError` for unknown names and for a grid that comes out empty.
     """
+    return [case for case, _ in _build(profile, overrides)]
+
+
+def build_questions(profile: dict[str, Any], overrides: Overrides) -> dict[str, str]:
+    """The question (one of ``QUESTIONS``) of every case by id: that of the first grid that has it."""
+    return {case.id: question for case, question in _build(profile, overrides)}
+
+
+def _build(profile: dict[str, Any], overrides: Overrides) -> list[tuple[Case, str]]:
     import fixtures
 
     grids = [dict(grid) for grid in profile["grid"]]
     for grid in grids:
+        _check(grid, "--profile: [[grid]]", KEYS, "setting")
+        _check([grid.get("question", QUESTIONS[0])], "--profile: question", QUESTIONS, "question")
         grid["methods"] = [canonical_method(text) for text in grid["methods"]]
     methods = None if overrides.methods is None else [canonical_method(text) for text in overrides.methods]
-    cases: dict[str, Case] = {}
+    cases: dict[str, tuple[Case, str]] = {}
+    untagged: set[Case] = set()
     for grid in grids:
         models = _joins(grid, "models", overrides.models, grids)
         # A method, source or seed named on the command line holds for every grid that is left.
@@ -186,7 +213,11 @@ def build_cases(profile: dict[str, Any], overrides: Overrides) -> list[Case]:
         for name in models:
             fixtures.resolve_model(name)
         for case in _grid_cases(grid, models, chosen, sources, overrides):
-            twin = cases.setdefault(case.id, case)
+            plain = dataclasses.replace(case, tag="")
+            if case.id not in cases and plain in untagged:
+                continue  # the same work under another id
+            untagged.add(plain)
+            twin, _ = cases.setdefault(case.id, (case, grid.get("question", QUESTIONS[0])))
             if twin != case:
                 raise GridError(
                     f"two cases would both be called {case.id!r}: {_difference(twin, case)}; give files and folders "
@@ -204,19 +235,6 @@ def _difference(one: Case, other: Case) -> str:
     return f"{name} is {first[name]!r} in one and {second[name]!r} in the other"
 
 
-def _axis(grid: dict[str, Any], name: str, overrides: Overrides) -> list[Any]:
-    """The values of a setting of draws: the command line's, else the grid's, which may be one value or a list."""
-    known = {"packing": ("stream", "document"), "bos": (False, True), "loader": LOADERS}[name]
-    value = getattr(overrides, name)
-    value = grid.get(name, known[0]) if value is None else value
-    values = list(value) if isinstance(value, list | tuple) else [value]
-    for wrong in values:
-        if not any(wrong is good or (isinstance(good, str) and wrong == good) for good in known):
-            expected = ", ".join(str(good).lower() for good in known)
-            raise GridError(f"--{name}: {wrong!r} is none of {expected}")
-    return values
-
-
 def _grid_cases(
     grid: dict[str, Any], models: list[str], methods: list[str], sources: list[str], overrides: Overrides
 ) -> Iterable[Case]:
@@ -228,24 +246,25 @@ def _grid_cases(
         if getattr(overrides, name) is not None or name in grid
     }
     slices = overrides.slices or grid.get("slices", 10)
-    axes = {name: _axis(grid, name, overrides) for name in ("packing", "bos", "loader")}
-    if max(seeds) >= slices and "calibench" in axes["loader"]:
+    shapes, variants = axes.shapes(grid, overrides), axes.variants(grid, settings, overrides)
+    if max(seeds) >= slices and any(variant.loader == "calibench" for variant in variants):
         raise GridError(
             f"--seeds: seed {max(seeds)} is beyond the {slices} draws that each source is dealt into (seeds 0 to "
             f"{slices - 1}); --slices {max(seeds) + 1} makes more, each with less text, and other draws of every seed"
         )
-    draw: dict[str, Any] = {
-        "n_sequences": overrides.sequences or grid["sequences"],
-        "sequence_length": overrides.length or grid["length"],
-        "slices": slices,
-    }
-    ways: list[dict[str, Any]] = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     for model in models:
-        yield Case(model=model, method="dense", draw=None, evaluation=evaluation, **settings)
-        for method in methods:
-            if method == "dense":
-                continue
-            for source in sources:
-                for way, seed in itertools.product(ways, seeds):
-                    spec = DrawSpec(source=source, seed=seed, **draw, **way)
-                    yield Case(model=model, method=method, draw=spec, evaluation=evaluation, **settings)
+        for size, tag in dict.fromkeys((v.batch_size, v.batch_tag) for v in variants):
+            own = {"batch_size": size, "tag": _joined(grid.get("tag", ""), tag)}
+            yield Case(model, "dense", None, evaluation, **{**settings, **own})
+        for method in (name for name in methods if name != "dense"):
+            for source, seed in product(sources, seeds):
+                for shape, variant in product(shapes, variants):
+                    packed = (variant.packing, variant.bos, slices, variant.loader)
+                    draw = DrawSpec(source, seed, shape.sequences, shape.length, *packed)
+                    tag = _joined(grid.get("tag", ""), shape.tag, variant.batch_tag)
+                    own = {"propagation": variant.propagation, "batch_size": variant.batch_size, "tag": tag}
+                    yield Case(model, method, draw, evaluation, **{**settings, **own})
+
+
+def _joined(*parts: str) -> str:
+    return "-".join(part for part in parts if part)

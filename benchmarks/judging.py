@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from benchmarks.grid import PROFILES, GridError
 from fixtures.records import Case, Record, Verdict
 from fixtures.store import Store
+
+if TYPE_CHECKING:
+    from fixtures.image_cases import ImageCase
 
 INCONCLUSIVE_EXIT = 6
 BASELINES = Path(__file__).parent / "baselines"
@@ -47,7 +51,8 @@ def find_records(store: Store, cases: list[Case]) -> tuple[list[Record], dict[st
         if why or record is None:
             missing[case.id] = why
         else:
-            records.append(record)
+            # Another profile may have made it under another id of the same work.
+            records.append(record if record.id == case.id else dataclasses.replace(record, case=case.to_dict()))
     return records, missing
 
 
@@ -113,8 +118,31 @@ def judge(
         case: f"unavailable: {reasons[case].splitlines()[0]}" if case in reasons else why
         for case, why in missing.items()
     }
-    manifest["set_aside"] = [f"{name}: {why}" for name, why in store.set_aside]
-    return records, gates.judge(manifest, records, load_baseline(profile))
+    manifest["set_aside"] = [f"{name}: {why}" for name, why in store.aside()]
+    questions = manifest.get("questions", {})
+    gated = {**manifest, "cases": [case for case in manifest["cases"] if case["id"] not in questions]}
+    return records, gates.judge(gated, records, load_baseline(profile))
+
+
+def judge_images(store: Store, manifest: dict[str, Any], cases: list[ImageCase]) -> tuple[list[Record], list[Verdict]]:
+    """Records and verdicts of the cases of distilled data; the manifest is told of them. Needs no torch."""
+    if not cases:
+        return [], []
+    from benchmarks import gates_images
+    from fixtures.image_runner import code_hash, numerics
+
+    manifest["image_cases"] = [case.to_dict() for case in cases]
+    found = {case.id: store.follow(case.pointer) for case in cases}
+    current = {
+        case.id: record
+        for case in cases
+        if (record := found[case.id]) is not None
+        and (record.keys["method_code"], record.keys["evaluation_key"]) == (code_hash(), numerics(case))
+    }
+    for name, record in found.items():
+        if name not in current:
+            manifest["missing"][name] = "not run yet" if record is None else "its record was made by other code"
+    return list(current.values()), gates_images.judge(manifest, list(current.values()))
 
 
 def verdict_report(verdict: Verdict) -> pytest.TestReport:

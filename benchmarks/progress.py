@@ -6,6 +6,7 @@ terminal one line at the bottom is rewritten; elsewhere each finished case is on
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+SHORTEST_ID = 20
 
 
 class StageFile:
@@ -43,7 +46,8 @@ class StageFile:
             pass
 
     def end(self) -> None:
-        self.path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
 
 
 def clock(seconds: float) -> str:
@@ -51,6 +55,19 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds + 0.5), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def fit(position: str, case: str, rest: str, width: int | None) -> str:
+    """One line of at most ``width`` columns: the middle of a long id goes, since both its ends tell cases apart.
+
+    >>> fit("[1/9] ", "known-corpus-1m-wanda-0.5-web-s0", "  1.0 s", 36)
+    '[1/9] known-corpu…-0.5-web-s0  1.0 s'
+    """
+    room = len(case) if width is None else max(SHORTEST_ID, width - len(position) - len(rest))
+    if len(case) > room:
+        left = (room - 1) // 2
+        case = f"{case[:left]}…{case[len(case) - (room - 1 - left) :]}"
+    return f"{position}{case}{rest}"
 
 
 class Progress:
@@ -78,7 +95,8 @@ class Progress:
 
     def start(self) -> None:
         for stale in self.folder.glob("*.json"):
-            stale.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a store that cannot be written is said where a record is due
+                stale.unlink(missing_ok=True)
         self.started = time.monotonic()
         if self.terminal is not None and self.config.get_verbosity() <= 0:
             self.terminal.showfspath = False  # pytest would print the file's name before every line of ours
@@ -107,12 +125,18 @@ class Progress:
                     self.terminal.write_line(f"{self._position()}  {self.found} records found in the store")
                 return
             properties = dict(report.user_properties)
-            case = properties.get("case", report.nodeid)
+            case = str(properties.get("case", report.nodeid))
             words = {"passed": "", "failed": "  FAILED", "skipped": "  skipped"}[report.outcome]
             detail = properties.get("finding", "")
             if "unavailable" in properties:
                 words = "  unavailable"
-            self.terminal.write_line(f"{self._position()}  {case}  {report.duration:.1f} s  {detail}{words}")
+            rest = f"  {report.duration:.1f} s  {detail}".rstrip() + words
+            self.terminal.write_line(fit(f"{self._position()}  ", case, rest, self._width()))
+
+    def _width(self) -> int | None:
+        """Columns of the terminal; None for a log, which has no width."""
+        known = self.interactive or "COLUMNS" in os.environ
+        return self.terminal._tw.fullwidth if known else None
 
     def _position(self) -> str:
         if not self.total:

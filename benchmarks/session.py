@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks import github, judging, options
-from benchmarks.grid import GridError, Overrides, build_cases, load_profile
+from benchmarks import github, judging, options, selection
+from benchmarks.controls import with_controls
+from benchmarks.devices import missing_device
+from benchmarks.grid import QUESTIONS, GridError, Overrides, build_cases, build_questions, load_profile
 from benchmarks.progress import Progress, StageFile
-from fixtures.records import Case, Record, Verdict
+from fixtures.records import PERPLEXITIES, Case, Record, Verdict
 
 if TYPE_CHECKING:
+    from fixtures.image_cases import ImageCase
+    from fixtures.image_runner import ImageRunner
     from fixtures.runner import Runner
     from fixtures.store import Store
 
@@ -30,6 +34,7 @@ class Session:
         self.root = options.store_root(config)
         self.seen = 0  # reports of cases
         self.failures = 0
+        self.summing_up = False
         self.records: list[Record] = []
         self.verdicts: list[Verdict] = []
         self.manifest: dict[str, Any] = {}
@@ -57,15 +62,34 @@ class Session:
 
     @cached_property
     def cases(self) -> list[Case]:
-        return build_cases(self.profile, options.overrides(self.config))
+        cases = build_cases(self.profile, options.overrides(self.config))
+        return with_controls(self.profile, cases, self.narrowed)
+
+    @cached_property
+    def image_cases(self) -> list[ImageCase]:
+        """The profile's cases of distilled data."""
+        from benchmarks.image_grid import build_image_cases
+
+        return build_image_cases(self.profile, options.overrides(self.config))
+
+    def image_cases_to_run(self) -> list[ImageCase]:
+        """This shard's cases of distilled data."""
+        part, parts = self.config.getoption("shard") or (1, 1)
+        return self.image_cases[part - 1 :: parts]
 
     @property
     def narrowed(self) -> bool:
         """Whether options took the grid away from what the profile says."""
         return options.overrides(self.config) != Overrides()
 
-    def cases_to_run(self) -> list[Case]:
-        """This shard's cases. The manifest, and so the family of the gates, is the whole."""
+    @cached_property
+    def questions(self) -> dict[str, str]:
+        """The question of every case that is not of the default one, by id."""
+        asked = build_questions(self.profile, options.overrides(self.config))
+        return {name: question for name, question in asked.items() if question != QUESTIONS[0]}
+
+    def cases_to_run(self, question: str | None = None) -> list[Case]:
+        """This shard's cases of a question. The manifest, and so the family of the gates, is the whole."""
         import compressors
         import fixtures
 
@@ -74,7 +98,8 @@ class Session:
         for method in dict.fromkeys(case.method for case in self.cases):
             compressors.code_hash(method)
         part, parts = self.config.getoption("shard") or (1, 1)
-        return self.cases[part - 1 :: parts]
+        mine = self.cases[part - 1 :: parts]
+        return [case for case in mine if question in (None, self.questions.get(case.id, QUESTIONS[0]))]
 
     @cached_property
     def store(self) -> Store:
@@ -92,6 +117,14 @@ class Session:
 
         return Runner(self.store, status=self.stage, rerun=self.config.getoption("rerun_cases"))
 
+    @cached_property
+    def image_runner(self) -> ImageRunner:
+        from fixtures.image_runner import ImageRunner
+        from reports.statistics import expected_calibration_error
+
+        rerun = self.config.getoption("rerun_cases")
+        return ImageRunner(self.store, expected_calibration_error, status=self.stage, rerun=rerun)
+
     def asked_for(self, source: str) -> bool:
         """Whether the command line names the source: then it is an error that it cannot be had."""
         return any(source in name for name in self.config.getoption("sources") or ())
@@ -107,6 +140,8 @@ class Session:
         for name, scores in record.tasks.items():
             correct = scores.correct_norm if scores.metric == "acc_norm" and scores.correct_norm else scores.correct
             properties[f"{name}_{scores.metric}"] = round(float(sum(correct)) / len(correct), 6)
+        for name, texts in record.perplexity.items():
+            properties |= {f"{name}_{metric}": round(float(texts.metrics[metric]), 4) for metric in PERPLEXITIES}
         return properties
 
     # -- hooks ------------------------------------------------------------------------------------
@@ -118,11 +153,15 @@ class Session:
             return
         try:
             cases = self.cases
+            _ = self.image_cases
         except (GridError, ValueError) as error:
             raise pytest.UsageError(str(error)) from error
+        runs = not (self.config.option.collectonly or self.config.getoption("judge_only"))
         if self.config.getoption("dry_run"):
             self._print_plan(cases)
             pytest.exit("dry run: nothing was run", returncode=0)
+        if problem := missing_device(cases) if runs else "":
+            raise pytest.UsageError(problem)
 
     def _print_plan(self, cases: list[Case]) -> None:
         from benchmarks.plan import plan
@@ -130,14 +169,20 @@ class Session:
         self.progress.terminal.write_line(plan(cases))
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """``--judge-only`` runs no case; speed cases run only when asked for: beside other work they mean nothing."""
-        wants_speed = "speed" in (config.option.markexpr or "")
+        """``--judge-only`` runs no case. Speed cases and claims run only when asked for (``-m``): the first mean nothing
+        beside other work, the others need the records of all cases.
+        """
+        asked = config.option.markexpr or ""
         judge_only = config.getoption("judge_only")
 
+        # A question that no grid asks leaves one item without a case: it is not there, rather than skipped.
+        items[:] = [item for item in items if not _without_case(item)]
+
         def dropped(item: pytest.Item) -> bool:
-            if item.get_closest_marker("speed"):
-                return not wants_speed
-            return judge_only and "case" in getattr(item, "fixturenames", ())
+            for name in ("speed", "claims"):
+                if item.get_closest_marker(name):
+                    return name not in asked
+            return judge_only and is_case(item)
 
         gone = [item for item in items if dropped(item)]
         if gone:
@@ -147,7 +192,7 @@ class Session:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         if self.is_controller:
-            self._begin(sum("case" in getattr(item, "fixturenames", ()) for item in session.items))
+            self._begin(sum(is_case(item) for item in session.items))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
@@ -177,6 +222,8 @@ class Session:
             return
         self.progress.stop()
         judge_only = self.config.getoption("judge_only") and self.asks_for_benchmarks
+        if int(exitstatus) == pytest.ExitCode.NO_TESTS_COLLECTED and not judge_only:
+            self._say_what_selects_nothing()
         if self.config.option.collectonly or not (self.seen or judge_only):
             return
         if int(exitstatus) == pytest.ExitCode.INTERRUPTED:
@@ -187,17 +234,25 @@ class Session:
             return
         session.exitstatus = self._finish(int(exitstatus), bool(judge_only))
 
+    def _say_what_selects_nothing(self) -> None:
+        markers, keywords = self.config.option.markexpr, self.config.option.keyword
+        if self.asks_for_benchmarks and (markers or keywords):
+            self.notes.append(selection.hint(markers, keywords, self.cases))
+
     def _finish(self, status: int, judge_only: bool) -> int:
         from fixtures.store import StoreError
         from reports import write
 
         try:
             self.manifest = judging.make_manifest(self.profile, self.cases, self.narrowed)
+            self.manifest["questions"] = self.questions
             self.manifest["unavailable"] = self.unavailable
             self.notes += [
                 f"not run: {count} cases: {why}" for why, count in Counter(self.unavailable.values()).most_common()
             ]
             self.records, self.verdicts = judging.judge(self.store, self.manifest, self.cases, self.profile)
+            images, verdicts = judging.judge_images(self.store, self.manifest, self.image_cases)
+            self.records, self.verdicts = [*self.records, *images], [*self.verdicts, *verdicts]
             judging.send_reports(self.config, self.verdicts)
             cases_failed = bool(self.failures) or status not in (0, int(pytest.ExitCode.NO_TESTS_COLLECTED))
             status = judging.exit_status(status, judge_only, self.verdicts, self.config.getoption("strict_gates"))
@@ -220,6 +275,7 @@ class Session:
         return status
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        self.summing_up = True
         if self.records:
             from reports import summary
 
@@ -230,3 +286,13 @@ class Session:
             terminalreporter.write_line(line)
         if self.report:
             terminalreporter.write_line(f"report: {self.report}")
+
+
+def _without_case(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)
+    return callspec is not None and "case" in callspec.params and not isinstance(callspec.params["case"], Case)
+
+
+def is_case(item: pytest.Item) -> bool:
+    """Whether a test is a cell of a grid."""
+    return not {"case", "image_case"}.isdisjoint(getattr(item, "fixturenames", ()))

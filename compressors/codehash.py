@@ -74,7 +74,7 @@ def _read(name: str) -> tuple[str, tuple[str, ...]]:
             imported += [node.module, *[path for path in inner if _file_of(path)]]
         elif isinstance(node, ast.Import):
             imported += [alias.name for alias in node.names if alias.name.split(".")[0] == "compressors"]
-    return ast.unparse(_without_docstrings(tree)), tuple(imported)
+    return dump(_without_docstrings(tree)), tuple(imported)
 
 
 def _file_of(name: str) -> str | None:
@@ -104,3 +104,19 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
             ):
                 node.body = node.body[1:] or [ast.Pass()]
     return tree
+
+
+def dump(node: object) -> str:
+    """A syntax tree as text, alike in every version of Python: ``ast.dump`` and ``ast.unparse`` differ between them."""
+    if isinstance(node, list):
+        return f"[{', '.join(map(dump, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    parts = []
+    for name in node._fields:
+        absent = object()
+        value = getattr(node, name, absent)
+        optional = value is None and getattr(type(node), name, absent) is None
+        if name != "type_params" and value is not absent and not optional:  # 3.12 added type parameters
+            parts.append(f"{name}={dump(value)}")
+    return f"{type(node).__name__}({', '.join(parts)})"

@@ -113,8 +113,9 @@ def headlines(tables: Sequence[Table]) -> list[Headline]:
 
 def _headline(table: Table, rows: Sequence[Row]) -> Headline:
     wins = Counter(row.best for row in rows)
-    best, count = wins.most_common(1)[0]
-    assert best is not None  # rows without a best source were left out
+    # Not ruled out for most methods, then lowest for most.
+    best = max(table.sources, key=lambda s: (sum(s == row.best or s in row.tied for row in rows), wins[s]))
+    count = wins[best]
     within = sum(best == row.best or best in row.tied for row in rows)
     sure = sum(row.decided and row.best == best for row in rows)
     measure = "" if table.outcome == "loss" else " by accuracy on tasks"

@@ -9,11 +9,12 @@ import numpy as np
 
 from fixtures.records import Record
 from reports import statistics
-from reports.figures import Drawing, to_csv
+from reports.drawing import Drawing, only_first, to_csv
 from reports.groups import Group, chosen
 from reports.svg import PLACES, canvas, series, to_svg
 
 BINS = 10
+LINES = 8  # in one diagram
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,16 @@ def reliability_drawing(groups: Sequence[Group]) -> Drawing | None:
     with canvas(4.6, 3.9) as (figure, axes):
         ax = axes[0, 0]
         ax.plot([0, 1], [0, 1], color=PLACES["soft"], linewidth=0.9, linestyle=(0, (4, 3)))
-        for k, (name, records) in enumerate(lines[:8]):
+        for k, (name, records) in enumerate(lines):
             picked = [top_choice(r.tasks[t]) for r in records for t in tasks if t in r.tasks]
             if not picked:
                 continue
             bins = statistics.reliability(
                 np.concatenate([p[0] for p in picked]), np.concatenate([p[1] for p in picked]), BINS
             )
+            data += [[name, b.confidence, b.accuracy, b.n] for b in bins]
+            if k >= LINES:
+                continue
             colour, marker = (PLACES["ink"], "o") if k == 0 else series(k - 1)
             ax.plot(
                 [b.confidence for b in bins],
@@ -122,7 +126,6 @@ def reliability_drawing(groups: Sequence[Group]) -> Drawing | None:
                 markersize=4.2,
                 label=name,
             )
-            data += [[name, b.confidence, b.accuracy, b.n] for b in bins]
         ax.set_xlim(0, 1)
         ax.set_ylim(0, 1)
         ax.grid(True, axis="y")
@@ -132,6 +135,7 @@ def reliability_drawing(groups: Sequence[Group]) -> Drawing | None:
         svg = to_svg(figure, f"{model}: reliability diagram")
     where = ", ".join(tasks)
     caption = f"{BINS} bins of equal width over {where}, draws pooled; on the dashed line confidence equals accuracy."
+    caption += only_first(len(lines), LINES, "methods")
     title = f"{model}: confidence against accuracy"
     return Drawing(
         f"{model}-reliability", title, caption, svg, to_csv(["method", "confidence", "accuracy", "items"], data)

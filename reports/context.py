@@ -7,20 +7,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from fixtures.records import Record, Verdict, label
-from reports import figures, heat
+from reports import components, curves, figures, heat, likeness, task_strips
 from reports.answer import Answer, Headline, answers, controls_note, headlines
 from reports.confidence import ConfidenceTable, confidence_tables, reliability_drawing
-from reports.figures import Drawing
+from reports.costs import Cost, costs
+from reports.drawing import Drawing
+from reports.distilled import DistilledTable, distilled_tables, is_image
 from reports.groups import Group
 from reports.heat import HeatMap
 from reports.notes import notes
 from reports.tables import Table, make_tables
 from reports.terminal import ORDER
 
+SURENESS = ("yes", "partly", "no", "open")
 DRAWN_MODELS = 8  # figures of more models would make the page heavy; their numbers are in the tables and the CSV
+
+
+MAKERS = (
+    figures.by_source,
+    figures.every_draw,
+    components.variance_components,
+    likeness.drawing,
+    curves.sparsity_curves,
+    curves.amount_curves,
+)
 
 
 @dataclass
@@ -31,20 +42,13 @@ class Section:
     answers: list[Answer]
     drawings: list[Drawing] = field(default_factory=list)
     heat: list[HeatMap] = field(default_factory=list)
+    components: list[components.Components] = field(default_factory=list)
+    correlations: list[likeness.Correlation] = field(default_factory=list)
 
-
-@dataclass(frozen=True)
-class Cost:
-    """Time (seconds) and peak memory (bytes) of one method: medians over its cases."""
-
-    label: str
-    cases: int
-    compress: float
-    evaluate: float
-    total: float
-    memory: int
-    bits: float | None
-    sparsity: float | None
+    @property
+    def decided(self) -> int:
+        """Rank in the page: what was decided most surely comes first."""
+        return min((SURENESS.index(answer.sure) for answer in self.answers), default=len(SURENESS))
 
 
 @dataclass
@@ -57,6 +61,8 @@ class Context:
     costs: list[Cost]
     confidence: list[ConfidenceTable]
     reliability: list[Drawing]
+    dispersion: list[Drawing]
+    distilled: list[DistilledTable]
     notes: list[str]
     provenance: list[tuple[str, str]]
     licences: list[dict[str, Any]]
@@ -69,13 +75,21 @@ class Context:
         return f"Gates: {found}." if found else "No gate was judged."
 
     @property
+    def machine(self) -> list[Verdict]:
+        """Null controls: cases that were made again."""
+        return [v for v in self.verdicts if v.gate in ("repeat", "noise_floor")]
+
+    @property
     def title(self) -> str:
         return str(self.manifest.get("title") or self.manifest["profile"])
 
 
 def gather(manifest: dict[str, Any], records: Sequence[Record], verdicts: Sequence[Verdict]) -> Context:
+    images = [record for record in records if is_image(record)]
+    records = [record for record in records if not is_image(record)]
     groups, tables = make_tables(manifest, records, verdicts)
-    sections = [_section(table, k < DRAWN_MODELS) for k, table in enumerate(tables)]
+    # The first tables of the manifest are drawn; what was decided decides the order in which they are shown.
+    sections = sorted((_section(table, k < DRAWN_MODELS) for k, table in enumerate(tables)), key=lambda s: s.decided)
     found = controls_note(tables) + notes(manifest, records, groups)
     if len(tables) > DRAWN_MODELS:
         found.append(f"figures are drawn for the first {DRAWN_MODELS} of {len(tables)} tables; the CSV has all of them")
@@ -83,29 +97,33 @@ def gather(manifest: dict[str, Any], records: Sequence[Record], verdicts: Sequen
     used = [record for record in records if record.id in planned]
     return Context(
         manifest=manifest,
-        headlines=headlines(tables),
+        headlines=headlines([section.table for section in sections]),
         sections=sections,
         verdicts=list(verdicts),
         counts=Counter(v.outcome for v in verdicts),
-        costs=_costs(groups),
+        costs=costs(groups),
         confidence=confidence_tables(groups),
         reliability=[d for d in map(reliability_drawing, _by_model(groups)) if d][:DRAWN_MODELS],
+        dispersion=[d for d in map(task_strips.every_draw, _by_model(groups)[:DRAWN_MODELS]) if d],
+        distilled=distilled_tables(images),
         notes=found,
         provenance=_provenance(used, manifest),
         licences=_licences(manifest.get("licences")),
-        records=len(used),
-        planned=len(planned),
+        records=len(used) + len(images),
+        planned=len(planned) + len(manifest.get("image_cases", [])),
     )
 
 
 def _section(table: Table, drawn: bool) -> Section:
-    makers = (figures.by_source, figures.every_draw, figures.variance_components) if drawn else ()
+    makers = MAKERS if drawn else ()
     maps = [heat.source_by_method(table), heat.source_by_domain(table)]
     return Section(
         table,
         answers([table]),
         [drawing for drawing in (make(table) for make in makers) if drawing],
         [found for found in maps if found],
+        components.components(table),
+        likeness.correlations(table),
     )
 
 
@@ -114,34 +132,6 @@ def _by_model(groups: Sequence[Group]) -> list[list[Group]]:
     for group in groups:
         models.setdefault(group.name, []).append(group)
     return list(models.values())
-
-
-def _costs(groups: Sequence[Group]) -> list[Cost]:
-    costs = []
-    for group in groups:
-        rows = list(group.records.values())
-        if not rows:
-            continue
-
-        def median(name: str, rows: list[Record] = rows) -> float:
-            return float(np.median([r.seconds.get(name, 0.0) for r in rows]))
-
-        linears = rows[0].compression.get("linears", [])
-        sizes = [float(np.prod(x["shape"])) for x in linears]
-        memory = max(r.peak_memory for r in rows)
-        costs.append(
-            Cost(
-                group.label,
-                len(rows),
-                median("compress"),
-                median("evaluate"),
-                median("total"),
-                memory,
-                float(np.average([x["bits"] for x in linears], weights=sizes)) if sizes else None,
-                float(np.average([x["sparsity"] for x in linears], weights=sizes)) if sizes else None,
-            )
-        )
-    return costs
 
 
 def _provenance(records: Sequence[Record], manifest: dict[str, Any]) -> list[tuple[str, str]]:

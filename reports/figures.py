@@ -1,39 +1,17 @@
-"""The drawings: damage by method and source, every draw, components of variance, reliability."""
+"""Damage by method and source: the mean with its interval, and every draw."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from reports.drawing import ROWS, WIDTH, Drawing, legend, only_first, panels, to_csv
 from reports.groups import CONTROLS, is_calibrated
 from reports.svg import PLACES, canvas, series, to_svg
 from reports.tables import Cell, Row, Table
 
-WIDTH = 9.6  # inches: the card of a wide page; a narrow one scrolls
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """One figure: ``svg`` for the page, ``data`` as CSV text, both drawn from the records alone."""
-
-    name: str
-    title: str
-    caption: str
-    svg: str
-    data: str
-
-
-def to_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return buffer.getvalue()
+PANELS = 24
 
 
 def name_of(table: Table, row: Row) -> str:
@@ -42,8 +20,8 @@ def name_of(table: Table, row: Row) -> str:
 
 def by_source(table: Table) -> Drawing:
     """Mean damage with its interval: methods down, a marker a source."""
-    rows = [row for row in table.rows if row.cells][::-1]
-    sources = table.sources
+    every = [row for row in table.rows if row.cells]
+    rows, sources = every[:ROWS][::-1], table.sources
     height = 0.9 + sum(0.2 + 0.13 * _lanes(row) for row in rows)
     with canvas(WIDTH, height) as (figure, axes):
         ax, ticks, position = axes[0, 0], [], 0.0
@@ -67,13 +45,14 @@ def by_source(table: Table) -> Drawing:
         ax.set_ylim(-0.16, position - 0.16)
         ax.set_xlabel(_axis(table))
         if any(is_calibrated(row.group.method) for row in rows):
-            _legend(figure, sources)
+            legend(figure, sources)
         svg = to_svg(figure, f"{table.model}: {table.title}, by method and source")
     return Drawing(
         f"{table.model}-{table.outcome}-by-source",
         f"{table.model}: {table.title}",
         "Mean over draws with its 95 % interval over items and draws; a method that sees no calibration data has one "
-        "mark. Sources share their documents, so two may differ surely although their intervals touch.",
+        "mark. Sources share their documents, so two may differ surely although their intervals touch."
+        + only_first(len(every), ROWS, "methods"),
         svg,
         _cells_csv(table),
     )
@@ -101,29 +80,17 @@ def _axis(table: Table) -> str:
     return "accuracy lost against the dense model, points"
 
 
-def _legend(figure: Any, sources: Sequence[str]) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = [
-        Line2D([], [], color=series(k)[0], marker=series(k)[1], linewidth=1.4, markersize=4.6, label=source)
-        for k, source in enumerate(sources)
-    ]
-    figure.legend(
-        handles=handles, loc="outside upper left", ncols=min(6, len(handles)), handlelength=1.4, columnspacing=1.2
-    )
-
-
 def every_draw(table: Table) -> Drawing | None:
     """A strip a source for each calibrated method, on the method's own scale; None without a second draw."""
-    rows = [
+    every = [
         row
         for row in table.rows
         if is_calibrated(row.group.method) and any(c.sd is not None for c in row.cells.values())
     ]
-    if not rows:
+    if not every:
         return None
-    columns = min(3, len(rows))
-    down = -(-len(rows) // columns)
+    rows = every[:PANELS]
+    down, columns = panels(len(rows))
     most = max(len(row.cells) for row in rows)
     with canvas(WIDTH, 0.2 + down * (0.75 + 0.2 * most), down, columns) as (figure, axes):
         for ax in axes.flat[len(rows) :]:
@@ -137,7 +104,7 @@ def every_draw(table: Table) -> Drawing | None:
         f"{table.model}-{table.outcome}-every-draw",
         f"{table.model}: every draw",
         "One mark a draw; the bar is the mean of the source. Each method has its own scale; a source far outside it is "
-        "named at the edge.",
+        "named at the edge." + only_first(len(every), PANELS, "methods"),
         svg,
         _draws_csv(table),
     )
@@ -199,80 +166,3 @@ def _draws_csv(table: Table) -> str:
         for record, value in zip(row.group.draws[source], cell.values, strict=True)
     )
     return to_csv(header, rows)
-
-
-@dataclass(frozen=True)
-class Components:
-    """Standard deviations by cause, in the unit of the table."""
-
-    method: str
-    source: float | None
-    draw: float | None
-    draw_low: float | None
-    draw_high: float | None
-    items: float | None
-
-
-def components(table: Table) -> list[Components]:
-    """Source, draw and item floor of every calibrated method with a judged variance gate."""
-    found = []
-    for row in table.rows:
-        verdict = row.variance
-        if verdict is None or verdict.estimate is None:
-            continue
-        observed = verdict.details["observed_sd"]
-        text = [c for c in row.cells.values() if c.source not in CONTROLS]
-        source = None
-        if len(text) > 1:
-            # What the means of sources would spread by draws alone is taken off.
-            noise = observed**2 * float(np.mean([1 / len(c.values) for c in text]))
-            source = max(0.0, float(np.var([c.mean for c in text], ddof=1)) - noise) ** 0.5
-        found.append(
-            Components(
-                name_of(table, row), source, verdict.estimate, verdict.low, verdict.high, verdict.details["item_floor"]
-            )
-        )
-    return found
-
-
-def variance_components(table: Table) -> Drawing | None:
-    """How far the source, the draw and the items alone move the result; None without a judged variance gate."""
-    found = components(table)[::-1]
-    if not found:
-        return None
-    k = table.scale
-    with canvas(WIDTH, 0.95 + 0.36 * len(found)) as (figure, axes):
-        ax = axes[0, 0]
-        for y, part in enumerate(found):
-            if part.source is not None:
-                ax.plot([part.source * k], [y + 0.17], marker="s", color=PLACES["c1"], linestyle="none", markersize=5.5)
-            low, high = (part.draw_low or 0) * k, (part.draw_high or 0) * k
-            ax.plot([low, high], [y, y], color=PLACES["c0"], linewidth=1.6, solid_capstyle="round")
-            ax.plot([(part.draw or 0) * k], [y], marker="o", color=PLACES["c0"], linestyle="none", markersize=5)
-            ax.plot(
-                [(part.items or 0) * k], [y - 0.17], marker="|", color=PLACES["ink"], linestyle="none", markersize=8
-            )
-        ax.set_yticks(range(len(found)), [part.method for part in found])
-        ax.set_ylim(-0.5, len(found) - 0.5)
-        ax.set_xlim(left=0)
-        ax.set_xlabel("standard deviation, " + ("nats a token" if table.outcome == "loss" else "points"))
-        _component_legend(figure)
-        svg = to_svg(figure, f"{table.model}: components of variance")
-    header = ["method", "source_sd", "draw_sd", "draw_low", "draw_high", "item_floor"]
-    data = to_csv(header, ([p.method, p.source, p.draw, p.draw_low, p.draw_high, p.items] for p in found[::-1]))
-    caption = (
-        "Source: spread of the source means beyond draws. Draw: spread that the text of a draw causes, with its 95 % "
-        "interval. Items: what unrelated noise of the scored items alone would show in the mean of a draw."
-    )
-    name = f"{table.model}-{table.outcome}-components"
-    return Drawing(name, f"{table.model}: what moves the result", caption, svg, data)
-
-
-def _component_legend(figure: Any) -> None:
-    from matplotlib.lines import Line2D
-
-    kinds = [("source", "c1", "s", 0.0), ("draw", "c0", "o", 1.6), ("items alone", "ink", "|", 0.0)]
-    handles = [
-        Line2D([], [], color=PLACES[c], marker=m, linewidth=w, markersize=5.5, label=label) for label, c, m, w in kinds
-    ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=3, handlelength=1.4, columnspacing=1.2)

@@ -16,7 +16,8 @@ import numpy as np
 from fixtures.records import Case, DrawSpec, Record, label
 
 FAR = 2.0  # nats a token above the best domain: text that the dense model does not model
-CONTROLS = ("random-tokens", "ellipsis", "alphanumeric")  # sources that nobody would ship: shown, never recommended, not pooled
+# Sources that nobody would ship: shown, never recommended, not pooled.
+CONTROLS = ("random-tokens", "ellipsis", "alphanumeric")
 
 
 def is_calibrated(method: str) -> bool:
@@ -100,7 +101,7 @@ class Group:
 
     def loss(self, source: str) -> np.ndarray:
         """Nats a token ``[n_documents, n_draws]``; raises ``ValueError`` if draws were scored on other documents."""
-        return np.stack([self._losses(record) for record in self.draws[source]], axis=1)
+        return np.stack([self.losses(record) for record in self.draws[source]], axis=1)
 
     def damage(self, source: str) -> np.ndarray:
         """Loss minus the dense model's; raises ``ValueError`` without a dense record."""
@@ -110,9 +111,10 @@ class Group:
     def dense_loss(self) -> np.ndarray:
         if self.dense is None:
             raise ValueError(f"no record of the dense model ({self.dense_id or self.model}): damage cannot be computed")
-        return self._losses(self.dense)
+        return self.losses(self.dense)
 
-    def _losses(self, record: Record) -> np.ndarray:
+    def losses(self, record: Record) -> np.ndarray:
+        """Nats a token of every judged document; raises ``ValueError`` if the record is of other documents or files."""
         if self._documents(record) != self.documents:
             raise ValueError(f"{record.id} was scored on other documents than the rest of {self.label}")
         if self.dense is not None and record.keys.get("model_hash") != self.dense.keys.get("model_hash"):
@@ -196,6 +198,7 @@ def _label(case: dict[str, Any]) -> str:
     for name in ("dtype", "device", "propagation"):
         if getattr(parsed, name) != Case.__dataclass_fields__[name].default:
             extras.append(getattr(parsed, name))
+    extras += [parsed.tag] if parsed.tag else []
     return " ".join([label(parsed.model), parsed.method, *extras])
 
 
@@ -205,6 +208,8 @@ def make_groups(manifest: dict[str, Any], records: Iterable[Record]) -> list[Gro
     plans: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     dense_ids: dict[tuple[Any, ...], str] = {}
     for case in manifest["cases"]:
+        if case.get("control"):
+            continue  # made again to measure the machine (gates_controls): no draw of its own
         if case["draw"] is None:
             dense_ids.setdefault(_dense_key(case), case["id"])
         else:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.figures import name_of, to_csv
+from reports.drawing import to_csv
+from reports.figures import name_of
 from reports.groups import CONTROLS, is_calibrated
 from reports.tables import Table
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from fixtures.records import Record, Verdict
 from fixtures.store import Store
+from reports.distilled import is_image
 
 MUST_AGREE = ("model_hash", "method_code", "evaluation_key")  # of records that stand for the same case
 
@@ -33,10 +34,12 @@ def read(store: Store) -> tuple[dict[str, Any], list[Record], list[Verdict]]:
             latest[record.id] = record
     manifest = store.load_json("manifest") or {
         "profile": store.root.name,
-        "cases": [record.case for record in latest.values()],
+        "cases": [record.case for record in latest.values() if not is_image(record)],
+        "image_cases": [record.case for record in latest.values() if is_image(record)],
         "gates": {},
     }
-    manifest["set_aside"] = [*manifest.get("set_aside", []), *(f"{name}: {why}" for name, why in store.set_aside)]
+    aside = [f"{name}: {why}" for name, why in store.aside()]
+    manifest["set_aside"] = list(dict.fromkeys([*manifest.get("set_aside", []), *aside]))
     verdicts = [Verdict.from_dict(value) for value in store.load_json("verdicts") or []]
     return manifest, list(latest.values()), verdicts
 

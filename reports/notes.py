@@ -19,7 +19,7 @@ def notes(manifest: dict[str, Any], records: Sequence[Record], groups: Sequence[
         lines.append(f"{len(foreign)} records belong to no case of this run and were left out: {foreign[0]} ...")
     if manifest.get("set_aside"):
         lines.append(f"{len(manifest['set_aside'])} unreadable records were set aside: {manifest['set_aside'][0]}")
-    lines += [*_far_domains(groups), *_single_draws(groups), *_cut_documents(records)]
+    lines += [*_far_domains(groups), *_single_draws(groups), *_cut_documents(records), *_one_document(records)]
     for name, counts in _repairs(records).items():
         lines += [f"{name}: {text}" for text in counts]
     return lines
@@ -55,7 +55,7 @@ def _single_draws(groups: Sequence[Group]) -> Iterable[str]:
 
 
 def _cut_documents(records: Sequence[Record]) -> Iterable[str]:
-    """A draw is cut to its number of tokens, so its last document usually is not used whole: a line a model."""
+    """Documents used in part (the last of a draw usually is) or passed over as too short: a line a model."""
     draws: dict[str, dict[str, int]] = {}
     for record in records:
         if record.draw:
@@ -64,6 +64,27 @@ def _cut_documents(records: Sequence[Record]) -> Iterable[str]:
     for model, cut in draws.items():
         if any(cut.values()):
             yield f"{model}: {sum(cut.values())} calibration documents were used in part, in {len(cut)} draws"
+    skipped: dict[str, dict[str, int]] = {}
+    for record in records:
+        if record.draw.get("skipped_documents"):
+            found = skipped.setdefault(label(record.case["model"]), {})
+            found[record.draw["sha256"]] = int(record.draw["skipped_documents"])
+    for model, found in skipped.items():
+        yield f"{model}: {sum(found.values())} documents shorter than a window were passed over, in {len(found)} draws"
+
+
+def _one_document(records: Sequence[Record]) -> Iterable[str]:
+    """Draws of which one long document fills more than half: their differences are those of single texts."""
+    filled: dict[str, int] = {}
+    for draw in (record.draw for record in records if record.draw.get("windows")):
+        if draw.get("loader", "calibench") == "calibench":
+            most = Counter(window[0] for window in draw["windows"]).most_common(1)[0][1]
+            if most > 1 and most > len(draw["windows"]) / 2:
+                filled[f"{label(draw['source'])} s{draw['seed']} ({most} of {len(draw['windows'])} sequences)"] = most
+    if filled:
+        names = sorted(filled, key=lambda name: -filled[name])
+        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+        yield f"one document fills more than half of {len(names)} draws: {', '.join(names[:4])}{more}"
 
 
 def _repairs(records: Sequence[Record]) -> dict[str, list[str]]:

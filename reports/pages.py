@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fixtures.records import Record, Verdict
+from fixtures.records import PERPLEXITIES, Record, Verdict
+from reports import distilled
 from reports.answer import Answer
+from reports.components import components_csv
 from reports.context import Context, gather
-from reports.figures import to_csv
+from reports.costs import costs_csv
+from reports.drawing import to_csv
 from reports.groups import chosen
+from reports.likeness import Correlation
 from reports.svg import DARK, LIGHT, standalone, unique_ids
 from reports.tables import Table
 from reports.terminal import ORDER, cell_text, mark, verdict_text
 
 TEMPLATES = Path(__file__).parent / "templates"
+BYTES_OF_PLAIN_DATA = 100_000  # beyond, a table's data is gzipped within the page
 BYTES_IN_MARKDOWN = 900_000  # a step summary on GitHub takes 1 MiB and drops anything longer whole
 
 
 def write_all(manifest: dict[str, Any], records: Sequence[Record], verdicts: Sequence[Verdict], folder: Path) -> Path:
     """The path of report.html. Raises ``OSError`` naming the file that could not be written."""
     context = gather(manifest, records, verdicts)
-    drawings = [d for section in context.sections for d in section.drawings] + context.reliability
+    drawings = [d for section in context.sections for d in section.drawings] + context.dispersion + context.reliability
     for drawing in drawings:
         write_text(folder / "plots" / f"{_slug(drawing.name)}.svg", standalone(drawing.svg))
     write_text(folder / "records.csv", records_csv(records))
@@ -65,10 +72,16 @@ def html(context: Context) -> str:
     )
     environment.globals.update(
         unique_ids=unique_ids,
-        csv_link=_csv_link,
+        data_link=_data_link,
+        components_csv=components_csv,
+        costs_csv=costs_csv,
+        verdicts_csv=verdicts_csv,
+        correlations_csv=correlations_csv,
         cell_text=cell_text,
         mark=mark,
         number=_number,
+        percent=_percent,
+        points=distilled.percent,
         light=LIGHT,
         dark=DARK,
         gate_order=sorted(context.verdicts, key=lambda v: (ORDER.index(v.outcome), v.gate)),
@@ -77,14 +90,25 @@ def html(context: Context) -> str:
     return environment.get_template("report.html").render(c=context)
 
 
-def _csv_link(text: str) -> str:
-    return "data:text/csv;charset=utf-8;base64," + base64.b64encode(text.encode()).decode()
+def _data_link(name: str, text: str) -> Any:
+    """A link that holds the data itself; much of it is compressed, so that the page stays small."""
+    from markupsafe import Markup
+
+    data, kind, suffix = text.encode(), "text/csv;charset=utf-8", "csv"
+    if len(data) > BYTES_OF_PLAIN_DATA:
+        data, kind, suffix = gzip.compress(data, mtime=0), "application/gzip", "csv.gz"
+    href = f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    return Markup('<a class="get" download="{}.{}" href="{}">data (CSV)</a>').format(_slug(name), suffix, href)
 
 
 def _number(value: float | None, digits: int = 3) -> str:
     if value is None:
         return ""
     return f"{value:.{digits}g}".replace("-", "\u2212")
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.0%}"
 
 
 def _slug(name: str) -> str:
@@ -115,7 +139,9 @@ def records_csv(records: Iterable[Record]) -> str:
         "total_s",
         "peak_memory",
     ]
+    texts = [(name, metric) for name in sorted({t for r in records for t in r.perplexity}) for metric in PERPLEXITIES]
     header = head + [f"nll_{d}" for d in domains] + [f"accuracy_{t}" for t in tasks]
+    header += [f"{metric}_{name}" for name, metric in texts]
 
     def row(record: Record) -> list[Any]:
         draw = record.case.get("draw") or {}
@@ -128,9 +154,24 @@ def records_csv(records: Iterable[Record]) -> str:
         for task in tasks:
             right = chosen(record.tasks[task]) if task in record.tasks else []
             cells.append(sum(right) / len(right) if right else "")
+        for name, metric in texts:
+            cells.append(record.perplexity[name].metrics[metric] if name in record.perplexity else "")
         return cells
 
     return to_csv(header, map(row, records))
+
+
+def verdicts_csv(verdicts: Sequence[Verdict]) -> str:
+    names = ["gate", "subject", "outcome", "reason", "estimate", "low", "high", "p", "p_adjusted", "margin"]
+    names += ["detectable", "unit"]
+    flips = (v.flips or ("", "") for v in verdicts)
+    rows = ([*(getattr(v, n) for n in names), *f] for v, f in zip(verdicts, flips, strict=True))
+    return to_csv([*names, "lost", "gained"], rows)
+
+
+def correlations_csv(found: Sequence[Correlation]) -> str:
+    names = list(Correlation.__dataclass_fields__)
+    return to_csv(names, ([getattr(row, name) for name in names] for row in found))
 
 
 def as_json(context: Context) -> dict[str, Any]:
@@ -155,6 +196,18 @@ def as_json(context: Context) -> dict[str, Any]:
             }
             for t in (section.table for section in context.sections)
         ],
+        "components": [
+            {"model": s.table.model, "outcome": s.table.outcome, **vars(p)}
+            for s in context.sections
+            for p in s.components
+        ],
+        "similarity": [
+            {"model": s.table.model, "outcome": s.table.outcome, **vars(p)}
+            for s in context.sections
+            for p in s.correlations
+        ],
+        "costs": [vars(cost) for cost in context.costs],
+        "distilled": [asdict(row) | {"model": t.model} for t in context.distilled for row in t.rows],
         "confidence": [vars(row) | {"model": t.model} for t in context.confidence for row in t.rows],
         "verdicts": [verdict.to_dict() for verdict in context.verdicts],
         "notes": context.notes,
@@ -170,6 +223,8 @@ def markdown(context: Context) -> str:
         parts.append(f"## {section.table.model}: {section.table.title}\n\n{_markdown_table(section.table)}")
         if section.answers:
             parts.append("\n".join(_markdown_answer(answer) for answer in section.answers))
+    for table in context.distilled:
+        parts.append(f"## {table.model}: networks trained on distilled images\n\n{distilled.markdown(table)}")
     counts = ", ".join(f"{context.counts[o]} {o}" for o in ORDER if context.counts[o]) or "none was judged"
     parts.append(f"## Gates: {counts}")
     shown = [v for o in ORDER for v in context.verdicts if v.outcome == o]

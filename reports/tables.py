@@ -98,7 +98,8 @@ def cell(source: str, matrix: np.ndarray) -> Cell:
     if matrix.shape[0] > 1:
         interval = statistics.contrast([matrix])
         low, high = interval.low, interval.high
-    sd = float(values.std(ddof=1)) if values.size > 1 else None
+    # Against the first draw, so that equal draws have no spread at all and not that of rounding.
+    sd = float((values - values[0]).std(ddof=1)) if values.size > 1 else None
     return Cell(source, tuple(float(v) for v in values), mean, sd, low, high)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from fixtures.records import Record, Verdict
 from reports.answer import controls_note, headlines
+from reports.distilled import distilled_tables, is_image, text_lines
 from reports.groups import CONTROLS
 from reports.notes import notes
 from reports.tables import Cell, Row, Table, make_tables
@@ -19,12 +20,16 @@ ORDER = ("fail", "inconclusive", "refused", "pass")
 def render(manifest: dict[str, Any], records: Sequence[Record], verdicts: Sequence[Verdict], width: int = 100) -> str:
     """At most ``width`` columns (60 at least): the answer, tables, verdicts, notes."""
     width = max(60, width)
+    distilled = distilled_tables(records)
+    records = [record for record in records if not is_image(record)]
     groups, tables = make_tables(manifest, records, verdicts)
     parts = [_wrapped(str(line), width) for line in headlines(tables)]
     parts += [_wrapped(line, width) for line in controls_note(tables)]
     parts += ["", *(line for table in tables for line in _table(table, width))]
     if tables:
         parts.append(_wrapped("mean ± SD over draws; * best source, = not told apart from it (source gate)", width))
+    for images in distilled:
+        parts += ["", *text_lines(images)]
     parts += ["", *_verdicts(verdicts, width)]
     found = notes(manifest, records, groups)
     if found:

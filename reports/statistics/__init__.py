@@ -3,7 +3,18 @@
 Matrices are ``[n_items, n_draws]``: documents or task items down, calibration draws across.
 """
 
-from reports.statistics.calibration_error import brier, expected_calibration_error, reliability
+from reports.statistics.calibration_error import (
+    area_under_risk_coverage,
+    bias_of_perfect,
+    bootstrap,
+    brier,
+    classwise_calibration_error,
+    expected_calibration_error,
+    maximum_calibration_error,
+    negative_log_likelihood,
+    reliability,
+    signed_gap,
+)
 from reports.statistics.detectable import detectable_difference, detectable_flips, items_needed
 from reports.statistics.holm import holm
 from reports.statistics.interval import Interval
@@ -11,6 +22,7 @@ from reports.statistics.item_floor import disagreement, item_floor
 from reports.statistics.mcnemar import McNemar, exact_sign_flip, mcnemar, sign_flip
 from reports.statistics.noninferiority import noninferiority
 from reports.statistics.paired import paired_difference
+from reports.statistics.rank_correlation import rank_correlation
 from reports.statistics.source_range import SourceRange, source_range
 from reports.statistics.superiority import superiority
 from reports.statistics.tolerance import tolerance_factor, upper_sd_factor
@@ -23,7 +35,11 @@ __all__ = [
     "McNemar",
     "SourceRange",
     "VarianceComponent",
+    "area_under_risk_coverage",
+    "bias_of_perfect",
+    "bootstrap",
     "brier",
+    "classwise_calibration_error",
     "contrast",
     "detectable_difference",
     "detectable_flips",
@@ -33,12 +49,16 @@ __all__ = [
     "holm",
     "item_floor",
     "items_needed",
+    "maximum_calibration_error",
     "mcnemar",
     "mean_squares",
+    "negative_log_likelihood",
     "noninferiority",
     "paired_difference",
+    "rank_correlation",
     "reliability",
     "sign_flip",
+    "signed_gap",
     "source_range",
     "superiority",
     "tolerance_factor",

@@ -59,7 +59,7 @@ def variance_component(matrices: Sequence[ArrayLike], confidence: float = 0.95) 
     df = sum(table.n_draws - 1 for table in tables)
     draws = sum(table.draws * (table.n_draws - 1) for table in tables) / df
     residual = sum(table.residual * (table.n_draws - 1) for table in tables) / df
-    low, high, p = _tukey_williams(draws, residual, df, df * (n - 1), confidence)
+    low, high, p = tukey_williams(draws, residual, df, df * (n - 1), confidence)
     return VarianceComponent(
         observed=(draws / n) ** 0.5,
         floor=(residual / n) ** 0.5,
@@ -75,7 +75,7 @@ def variance_component(matrices: Sequence[ArrayLike], confidence: float = 0.95) 
     )
 
 
-def _tukey_williams(draws: float, residual: float, df: int, df_residual: int, confidence: float):
+def tukey_williams(draws: float, residual: float, df: int, df_residual: int, confidence: float):
     """Bounds of n times the component, and the p value of the F test."""
     from scipy.stats import chi2, f
 

@@ -1,0 +1,88 @@
+"""What the statistics share: views of the panels that a claim names, seeded generators, resampling of draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks.claims.evidence import Bootstrap, Cell, Component
+from benchmarks.claims.world import NoEvidence, Panel, View, World
+from fixtures.records import fingerprint
+from reports.statistics.one_way import one_way
+
+SHARE = 0.02  # the practical margin: this share of the damage
+ROUNDS = 1000
+Settings = dict[str, Any]
+
+
+def generator(*names: Any) -> np.random.Generator:
+    """The same resamples whenever a claim is judged."""
+    return np.random.default_rng(int(fingerprint([str(name) for name in names])[:15], 16))
+
+
+def views(
+    world: World, settings: Settings, outcomes: Sequence[str] = ("nll", "bpb", "acc9"), everywhere: bool = False
+) -> Iterator[View]:
+    """Views of the main panel (or all) of every model that the claim is about; raises :class:`NoEvidence` if none."""
+    found, why = 0, ""
+    panels = world.all(settings.get("models", "")) if everywhere else world.some(settings.get("models", ""))
+    for panel in panels:
+        for outcome in settings.get("outcomes", outcomes):
+            try:
+                view = panel.view(outcome)
+            except NoEvidence as error:
+                why = str(error)
+                continue
+            found += 1
+            yield view
+    if not found:
+        raise NoEvidence(why or f"no records of a model {settings.get('models', '')!r} with two draws of a source")
+
+
+def chosen_methods(panel: Panel, settings: Settings, least: int = 1) -> list[str]:
+    """The calibrated methods of a panel that the claim names (all if it names none)."""
+    wanted = settings.get("methods")
+    found = [m for m in panel.calibrated if wanted is None or m in wanted]
+    if len(found) < least:
+        raise NoEvidence(
+            f"{panel.name}: {len(found)} of the methods {', '.join(wanted or ['any'])}; {least} are needed"
+        )
+    return found
+
+
+def shown(outcome: str) -> bool:
+    """acc9 is shown beside the verdict."""
+    return outcome == "acc9"
+
+
+def gather(parts: Iterator[Cell]) -> list[Cell]:
+    """The cells; raises :class:`NoEvidence` if there are none."""
+    cells = list(parts)
+    if not cells:
+        raise NoEvidence("no model has the methods and sources that the claim compares, with two draws each")
+    return cells
+
+
+def source_component(view: View, method: str, sources: Sequence[str]) -> Component:
+    found = one_way([view.means(method, source) for source in sources])
+    return Component(found.between, found.low, found.high, found.p, found.detectable)
+
+
+def component_of(table: np.ndarray) -> float:
+    """Unbiased variance of the sources' means; ``table`` ``[n_sources, n_draws]``, may come out below 0."""
+    return float(table.mean(axis=1).var(ddof=1) - table.var(axis=1, ddof=1).mean() / table.shape[1])
+
+
+def resampled(
+    table: np.ndarray, statistic: Callable[[np.ndarray], float], rng: np.random.Generator, rounds: int = ROUNDS
+) -> Bootstrap:
+    """Bootstrap over draws within sources; ``table`` ``[..., n_sources, n_draws]``: a draw is one for all methods."""
+    sources, draws = table.shape[-2:]
+    samples = np.empty(rounds)
+    for k in range(rounds):
+        picks = rng.integers(0, draws, (sources, draws))
+        index = np.broadcast_to(picks, table.shape)
+        samples[k] = statistic(np.take_along_axis(table, index, axis=-1))
+    return Bootstrap(float(statistic(table)), samples)

@@ -1,0 +1,183 @@
+"""Family M and A24: what must hold bit for bit, what another batch size does, and how sure published orders are."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+
+from benchmarks.claims import outcomes
+from benchmarks.claims.common import Settings, gather
+from benchmarks.claims.evidence import Bootstrap, Cell, Effect, Exact
+from benchmarks.claims.sweeps import TOLERANCE
+from benchmarks.claims.world import NoEvidence, World
+from fixtures.records import Record, fingerprint, label
+from reports.groups import CONTROLS, is_calibrated
+from reports.statistics import paired_difference, superiority
+
+GAMMA = 0.75  # Bouthillier et al. 2021 (arXiv 2103.03098): P(A > B) that is worth calling better
+
+
+def null(world: World, settings: Settings) -> list[Cell]:
+    """M2: calibration-free methods give one set of weights and scores; a repeated draw gives the same bits."""
+
+    def cells() -> Iterator[Cell]:
+        for panel in world.panels:
+            for method in (m for m in panel.methods if not is_calibrated(m)):
+                records = [r for (m, _), held in panel.cells.items() if m == method for r in held.values()]
+                if len(records) < 2:
+                    continue
+                first = records[0]
+                broken = sum(_bits(record) != _bits(first) for record in records[1:])
+                detail = f"{len(records)} draws"
+                yield Cell(
+                    f"{panel.name} {method}", "", Exact(len(records) - 1, broken), "draws that differ", 0.0, detail
+                )
+        yield from _repeats(world)
+
+    return gather(cells())
+
+
+def _bits(record: Record) -> str:
+    scores = {name: [s.correct, s.loglikelihoods] for name, s in sorted(record.tasks.items())}
+    losses = {name: s.nll for name, s in sorted(record.nll.items())}
+    return fingerprint([record.keys["weights_hash"], scores, losses])
+
+
+def _twins(world: World, kind: str) -> Iterator[tuple[Record, Record]]:
+    """(case, the same made again): ``kind`` is how its control begins."""
+    by_id = defaultdict(list)
+    for record in world.records:
+        by_id[record.id].append(record)
+    for record in world.records:
+        control = record.case.get("control") or ""
+        if control.startswith(kind):
+            for twin in by_id.get(record.id.removesuffix(f"-{control}"), []):
+                yield twin, record
+
+
+def _repeats(world: World) -> Iterator[Cell]:
+    pairs: dict[str, list[bool]] = defaultdict(list)
+    for twin, again in _twins(world, "repeat"):
+        pairs[label(twin.case["model"])].append(_bits(twin) != _bits(again))
+    for model, broken in pairs.items():
+        yield Cell(f"{model}, the same draw again", "", Exact(len(broken), sum(broken)), "draws that differ")
+
+
+def batch_size(world: World, settings: Settings) -> list[Cell]:
+    """M3: result in another batch size minus result; the margin is half the smallest in use."""
+
+    def cells() -> Iterator[Cell]:
+        differences: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
+        for twin, again in _twins(world, "batch"):
+            panel = next((p for p in world.panels if p.model == twin.case["model"] and p.dense), None)
+            if panel is None or panel.dense is None:
+                continue
+            for outcome in ("nll", "bpb", "acc9"):
+                rows = [outcomes.vector(r, panel.dense, outcome, panel.neutral) for r in (again, twin)]
+                if rows[0] is not None and rows[1] is not None:
+                    differences[label(panel.model), outcome].append(rows[0] - rows[1])
+        for (model, outcome), held in differences.items():
+            items = np.mean(held, axis=0)
+            evidence = Effect(paired_difference(items, np.zeros_like(items)))
+            detail = f"{len(held)} cases made twice"
+            margin = TOLERANCE[outcome] / 2
+            yield Cell(model, outcome, evidence, outcomes.unit(outcome), margin, detail, None, outcome == "acc9")
+
+    return gather(cells())
+
+
+def coin_flips(world: World, settings: Settings) -> list[Cell]:
+    """M4: .75 minus P(winner > loser) of each adjacent pair of an order; positive: a coin flip more or less."""
+
+    def cells() -> Iterator[Cell]:
+        for name, groups in (world.published or {}).items():
+            yield from _adjacent(f"published, {name}", groups, higher=True)
+        for panel in world.some(settings.get("models", "")):
+            try:
+                view = panel.view("acc9")
+            except NoEvidence:
+                continue
+            for method in panel.calibrated:
+                groups = {s: view.means(method, s) for s in panel.sources([method])}
+                yield from _adjacent(f"{panel.name} {method}", groups, higher=False)
+
+    return gather(cells())
+
+
+def _adjacent(name: str, groups: dict[str, np.ndarray], higher: bool) -> Iterator[Cell]:
+    order = sorted(groups, key=lambda source: -np.mean(groups[source]) if higher else np.mean(groups[source]))
+    for best, next_best in pairwise(order):
+        a, b = (groups[best], groups[next_best]) if higher else (groups[next_best], groups[best])
+        if min(len(a), len(b)) < 5:
+            continue
+        found = superiority(a, b)
+        from reports.statistics import Interval
+
+        interval = Interval(
+            GAMMA - found.estimate, GAMMA - found.high, GAMMA - found.low, found.error, found.df, found.confidence
+        )
+        detail = f"P({best} > {next_best}) = {found.estimate:.2f} [{found.low:.2f}, {found.high:.2f}]"
+        yield Cell(f"{name} {best} > {next_best}", "", Effect(interval), f"{GAMMA} - P(A > B)", 0.0, detail)
+
+
+def draws_disjoint(world: World, settings: Settings) -> list[Cell]:
+    """M5: every seed gives other tokens, and draws of a source share no document."""
+
+    def cells() -> Iterator[Cell]:
+        groups: dict[tuple[str, str, str], dict[int, Record]] = defaultdict(dict)
+        for record in world.records:
+            draw = record.case["draw"]
+            if draw and draw["loader"] == "calibench" and record.draw.get("document_ids"):
+                rest = {k: v for k, v in draw.items() if k != "seed"}
+                key = label(record.case["model"]), draw["source"], fingerprint(rest)
+                groups[key][draw["seed"]] = record
+        totals: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+        for (model, _, _), held in groups.items():
+            seen: dict[str, int] = {}
+            tokens: set[str] = set()
+            for seed, record in held.items():
+                shared = [d for d in record.draw["document_ids"] if seen.setdefault(d, seed) != seed]
+                totals[model][0] += 1
+                totals[model][1] += bool(shared) or record.draw["sha256"] in tokens
+                tokens.add(record.draw["sha256"])
+        for model, (checked, broken) in totals.items():
+            yield Cell(f"{model}, draws by source and shape", "", Exact(checked, broken), "draws that overlap")
+
+    return gather(cells())
+
+
+def reproduced(world: World, settings: Settings) -> list[Cell]:
+    """A24: records of one draw made in different processes agree in documents, offsets and tokens; and in weights if the
+    method and the machine are the same.
+    """
+
+    def cells() -> Iterator[Cell]:
+        draws: dict[tuple[str, str], list[Record]] = defaultdict(list)
+        again: dict[str, list[Record]] = defaultdict(list)
+        for record in world.records:
+            case = record.case
+            if case["draw"] and record.draw.get("sha256"):
+                draws[label(case["model"]), fingerprint(case["draw"])].append(record)
+                machine = [record.environment.get(k) for k in ("processor", "device", "threads", "versions")]
+                work = [case["model"], record.keys.get("weights_key"), machine]
+                again[fingerprint(work)].append(record)
+        totals: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+        for (model, _), held in draws.items():
+            made = {fingerprint([r.draw.get(k) for k in ("sha256", "document_ids", "windows")]) for r in held}
+            totals[model][0] += len(held) - 1
+            totals[model][1] += len(made) - 1
+        for model, (checked, broken) in totals.items():
+            if checked and model not in CONTROLS:
+                yield Cell(f"{model}, draws made again", "", Exact(checked, broken), "draws that differ")
+        pairs = [held for held in again.values() if len(held) > 1]
+        if pairs:
+            broken = sum(len({r.keys["weights_hash"] for r in held}) - 1 for held in pairs)
+            yield Cell("weights made again", "", Exact(sum(len(h) - 1 for h in pairs), broken), "weights that differ")
+
+    return gather(cells())
+
+
+__all__ = ["Bootstrap", "batch_size", "coin_flips", "draws_disjoint", "null", "reproduced"]

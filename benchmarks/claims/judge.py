@@ -1,0 +1,176 @@
+"""From claims and records to verdicts: one a claim, with the evidence of every cell behind it."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.claims import rules
+from benchmarks.claims.evidence import Cell
+from benchmarks.claims.rules import CANNOT_TELL, DOES_NOT, NOT_RUN, REPLICATES
+from benchmarks.claims.world import NoEvidence, World
+from fixtures.records import label
+from reports.statistics import holm
+
+PATH = Path(__file__).resolve().parents[1] / "claims.toml"
+FAMILIES = ("A", "B", "C", "X", "M")
+GATED = ("P", "C")  # grades of published figures that may be relied on
+
+
+class ClaimError(ValueError):
+    """A row of claims.toml that cannot be read; the message names it and what was expected."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One row of claims.toml. ``published`` may name a figure, ``grade`` says who read it where."""
+
+    id: str
+    claim: str
+    published: str
+    grade: str
+    needs: str
+    rule: str
+    margin: str
+    command: str
+    statistic: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    some: bool = False  # holds if it holds for one cell
+    cells: str = ""  # pattern of the models it is about, in words
+    note: str = ""
+    hours: float | None = None
+
+    @property
+    def family(self) -> str:
+        return self.id[0]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A claim's verdict; ``headline`` is the cell that decides it: the least favourable of those behind the verdict."""
+
+    claim: Claim
+    verdict: str
+    reason: str
+    by_outcome: dict[str, str]
+    cells: tuple[tuple[Cell, str], ...]
+    headline: Cell | None = None
+    p: float | None = None
+    p_adjusted: float | None = None
+
+
+def load(path: Path = PATH) -> list[Claim]:
+    """The claims in order. Raises :class:`ClaimError`."""
+    try:
+        rows = tomllib.loads(path.read_text(encoding="utf-8"))["claim"]
+    except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
+        raise ClaimError(f"{path}: {error}") from error
+    known = [f.name for f in dataclasses.fields(Claim)]
+    claims = []
+    for row in rows:
+        if unknown := set(row) - set(known):
+            raise ClaimError(
+                f"{path}: claim {row.get('id')!r}: no field {sorted(unknown)[0]!r}; known: {', '.join(known)}"
+            )
+        try:
+            claim = Claim(**row)
+        except TypeError as error:
+            raise ClaimError(f"{path}: claim {row.get('id')!r}: {error}") from error
+        if claim.rule not in rules.RULES or claim.family not in FAMILIES:
+            raise ClaimError(f"{path}: claim {claim.id}: rule {claim.rule!r}; known: {', '.join(rules.RULES)}")
+        claims.append(claim)
+    if len({claim.id for claim in claims}) != len(claims):
+        raise ClaimError(f"{path}: two claims have the same id")
+    return claims
+
+
+def judge(claims: Sequence[Claim], world: World) -> list[Result]:
+    """Results in the order of the claims; *replicates* must survive Holm's correction over its family."""
+    results = [_one(claim, world) for claim in claims]
+    for family in FAMILIES:
+        members = [k for k, result in enumerate(results) if result.claim.family == family]
+        judged = [
+            k for k in members if results[k].verdict != NOT_RUN and results[k].claim.rule not in ("exact", "figure")
+        ]
+        for k, p in zip(judged, holm([results[k].p for k in judged]), strict=True):
+            results[k] = _corrected(results[k], p, len(judged))
+    return results
+
+
+def _corrected(result: Result, p: float | None, family: int) -> Result:
+    result = dataclasses.replace(result, p_adjusted=p)
+    if result.verdict == REPLICATES and (p is None or p >= rules.ALPHA):
+        reason = f"{result.reason}; not significant after Holm's correction over {family} claims"
+        return dataclasses.replace(result, verdict=CANNOT_TELL, reason=reason)
+    return result
+
+
+def evidence(claim: Claim, world: World) -> list[Cell]:
+    """The cells of a claim. Raises :class:`NoEvidence`, or ``ClaimError`` for a statistic that does not exist."""
+    if not claim.statistic:
+        raise NoEvidence(claim.needs)
+    module, _, name = claim.statistic.partition(".")
+    try:
+        statistic = getattr(importlib.import_module(f"benchmarks.claims.{module}"), name)
+    except (ImportError, AttributeError) as error:
+        raise ClaimError(f"claim {claim.id}: no statistic {claim.statistic!r}: {error}") from error
+    return statistic(world, claim.settings)
+
+
+def _one(claim: Claim, world: World) -> Result:
+    try:
+        cells = evidence(claim, world)
+    except NoEvidence as error:
+        return Result(claim, NOT_RUN, f"needs {claim.needs} ({error})" if claim.statistic else str(error), {}, ())
+    judged = tuple((cell, rules.decide(claim.rule, cell.evidence, cell.margin)) for cell in cells)
+    by_outcome = {
+        outcome: rules.together(
+            [v for c, v in judged if c.outcome == outcome and not c.shown_only], claim.some, claim.rule
+        )
+        for outcome in dict.fromkeys(cell.outcome for cell in cells if not cell.shown_only)
+    }
+    kept = [(cell, verdict) for cell, verdict in judged if not cell.shown_only]
+    if not kept:
+        return Result(claim, CANNOT_TELL, "only accuracies could be read; the verdict is taken on others", {}, judged)
+    verdict, reason = _verdict(claim, by_outcome, kept)
+    p = _p_value(claim, kept)
+    headline = _headline(verdict, kept, claim)
+    return Result(claim, verdict, reason, by_outcome, judged, headline, p)
+
+
+def _verdict(claim: Claim, by_outcome: dict[str, str], kept: list[tuple[Cell, str]]) -> tuple[str, str]:
+    count = {name: sum(verdict == name for _, verdict in kept) for name in (REPLICATES, DOES_NOT, CANNOT_TELL)}
+    words = ", ".join(f"{name} in {n}" for name, n in count.items() if n) + f" of {len(kept)} cells"
+    if claim.rule == "figure":
+        return CANNOT_TELL, "a figure with its interval; no verdict is asked for"
+    found = set(by_outcome.values())
+    if len(found) == 1:
+        return found.pop(), words
+    apart = "; ".join(f"{name}: {verdict}" for name, verdict in by_outcome.items())
+    return CANNOT_TELL, f"the outcomes disagree ({apart}); {words}"
+
+
+def _p_value(claim: Claim, kept: Iterable[tuple[Cell, str]]) -> float:
+    """All cells must hold: the largest. One must: the smallest, times their number."""
+    values = [rules.p_value(claim.rule, cell.evidence, cell.margin) for cell, _ in kept]
+    return min(1.0, len(values) * min(values)) if claim.some else max(values)
+
+
+def _headline(verdict: str, kept: list[tuple[Cell, str]], claim: Claim) -> Cell:
+    """Of the cells that have the verdict, the one that says it least clearly (most clearly if one is enough)."""
+    same = [cell for cell, found in kept if found == verdict] or [cell for cell, _ in kept]
+    pick = min if claim.some else max
+    return pick(same, key=lambda cell: rules.p_value(claim.rule, cell.evidence, cell.margin))
+
+
+def scales(result: Result) -> str:
+    """What models a verdict is a statement about."""
+    from benchmarks.claims.world import scale
+
+    models = dict.fromkeys(cell.name.split(" ")[0].rstrip(",") for cell, _ in result.cells)
+    return "; ".join(dict.fromkeys(scale(label(model)) for model in models))

@@ -1,0 +1,258 @@
+"""Records as tables: all draws of a model in one setting are a panel; an outcome of a panel is a view."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from benchmarks.claims import outcomes
+from fixtures.records import Case, Record, canonical_json, label
+from reports.groups import CONTROLS, is_calibrated
+
+SCALES = {  # what a verdict is a statement about
+    "smollm2-135m": "135 M, Q4_1-restored weights",
+    "known-corpus": "trained here, unquantized weights",
+}
+
+
+class NoEvidence(ValueError):
+    """The records do not hold what a claim needs; the message says what is missing."""
+
+
+@dataclass
+class Panel:
+    """Cases of one model that differ in method, source and seed alone."""
+
+    model: str
+    case: dict[str, Any]  # of one of its records
+    cells: dict[tuple[str, str], dict[int, Record]]
+    dense: Record | None
+    neutral: tuple[str, ...]  # domains that are neither a calibration source nor training text
+
+    @property
+    def amount(self) -> str:
+        return f"{self.case['draw']['n_sequences']} x {self.case['draw']['sequence_length']}"
+
+    @property
+    def tokens(self) -> int:
+        return self.case["draw"]["n_sequences"] * self.case["draw"]["sequence_length"]
+
+    @property
+    def name(self) -> str:
+        return f"{label(self.model)} {self.amount}"
+
+    @property
+    def methods(self) -> list[str]:
+        return list(dict.fromkeys(method for method, _ in self.cells))
+
+    @property
+    def calibrated(self) -> list[str]:
+        return [method for method in self.methods if is_calibrated(method)]
+
+    def sources(self, methods: Sequence[str] = (), controls: bool = False) -> list[str]:
+        """Sources that every one of the methods has; controls (random tokens) only if asked for."""
+        found = list(dict.fromkeys(source for _, source in self.cells))
+        found = [s for s in found if all((m, s) in self.cells for m in methods)]
+        return found if controls else [s for s in found if s not in CONTROLS]
+
+    def view(self, outcome: str) -> View:
+        """Raises :class:`NoEvidence` if the records do not have the outcome."""
+        return View(self, outcome)
+
+
+@dataclass
+class View:
+    """One outcome of a panel: damage (compressed minus dense, higher is worse) by method, source, item and draw."""
+
+    panel: Panel
+    outcome: str
+    _cache: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.panel.dense is None:
+            raise NoEvidence(f"{self.panel.name}: no record of the dense model in the same setting")
+        self._dense = outcomes.vector(self.panel.dense, self.panel.dense, self.outcome, self.panel.neutral)
+        if self._dense is None:
+            raise NoEvidence(
+                f"{self.panel.name}: its records have no {outcomes.DESCRIBED.get(self.outcome, self.outcome)}"
+            )
+
+    @property
+    def unit(self) -> str:
+        return outcomes.unit(self.outcome)
+
+    def matrix(self, method: str, source: str) -> np.ndarray:
+        """Damage ``[n_items, n_draws]``, draws in the order of their seeds."""
+        if (method, source) not in self._cache:
+            held = self.panel.cells[method, source]
+            columns = [self._vector(held[seed]) for seed in sorted(held)]
+            self._cache[method, source] = np.stack(columns, axis=1) - self._dense[:, None]
+        return self._cache[method, source]
+
+    def _vector(self, record: Record) -> np.ndarray:
+        assert self.panel.dense is not None
+        found = outcomes.vector(record, self.panel.dense, self.outcome, self.panel.neutral)
+        if found is None or found.shape != self._dense.shape:
+            raise NoEvidence(f"{record.id} was scored on other items than the dense model")
+        return found
+
+    def means(self, method: str, source: str) -> np.ndarray:
+        """Damage of every draw."""
+        return self.matrix(method, source).mean(axis=0)
+
+    def seeds(self, method: str, source: str) -> list[int]:
+        return sorted(self.panel.cells[method, source])
+
+    def table(self, methods: Sequence[str], sources: Sequence[str]) -> np.ndarray:
+        """Damage ``[n_methods, n_sources, n_draws]`` of the draws that all have; needs two (:class:`NoEvidence`)."""
+        shared = set.intersection(*(set(self.seeds(m, s)) for m in methods for s in sources))
+        if len(shared) < 2:
+            raise NoEvidence(f"{self.panel.name}: fewer than two draws that all methods and sources share")
+        picks = {(m, s): [self.seeds(m, s).index(k) for k in sorted(shared)] for m in methods for s in sources}
+        return np.stack([[self.means(m, s)[picks[m, s]] for s in sources] for m in methods])
+
+    def damage(self, method: str, sources: Sequence[str] | None = None) -> float:
+        """Mean damage of a method over sources."""
+        chosen = sources or self.panel.sources([method], controls=not self.panel.sources([method]))
+        return float(np.mean([self.means(method, s).mean() for s in chosen]))
+
+
+class World:
+    """All records that claims are decided from."""
+
+    def __init__(self, records: Iterable[Record], published: Any = None) -> None:
+        latest: dict[tuple[str, str], Record] = {}
+        for record in records:
+            if record.case.get("draw") is None and record.case["method"] != "dense":
+                continue
+            key = (record.id, canonical_json({k: v for k, v in record.case.items() if k != "id"}))
+            if key not in latest or record.created >= latest[key].created:
+                latest[key] = record
+        self.records = list(latest.values())
+        self.published = published  # per-draw accuracies of arXiv 2410.17711, if the user has the file
+
+    @cached_property
+    def panels(self) -> list[Panel]:
+        cells: dict[str, dict[tuple[str, str], dict[int, Record]]] = defaultdict(lambda: defaultdict(dict))
+        firsts: dict[str, dict[str, Any]] = {}
+        dense: dict[str, Record] = {}
+        for record in self.records:
+            case = record.case
+            if case.get("control"):
+                continue
+            if case["draw"] is None:
+                dense[_setting(case)] = record
+            else:
+                key = _panel_key(case)
+                firsts.setdefault(key, case)
+                cells[key][case["method"], case["draw"]["source"]][case["draw"]["seed"]] = record
+        found = [
+            Panel(case["model"], case, dict(cells[key]), dense.get(_setting(case)), self.neutral(case["model"]))
+            for key, case in firsts.items()
+        ]
+        return sorted(found, key=lambda panel: -sum(map(len, panel.cells.values())))
+
+    @property
+    def models(self) -> list[str]:
+        return list(dict.fromkeys(panel.model for panel in self.panels))
+
+    def neutral(self, model: str) -> tuple[str, ...]:
+        return self._neutral.get(model, ())
+
+    @cached_property
+    def _neutral(self) -> dict[str, tuple[str, ...]]:
+        """Domains of a model that it was neither calibrated on nor trained on, and that it models at all."""
+        used: dict[str, set[str]] = defaultdict(set)
+        held: dict[str, dict[str, float]] = defaultdict(dict)
+        for record in self.records:
+            model = record.case["model"]
+            if record.case["draw"]:
+                used[model].add(record.case["draw"]["source"])
+            else:
+                held[model] |= {name: outcomes.loss(scores) for name, scores in record.nll.items()}
+        found = {}
+        for model, losses in held.items():
+            taken = used[model] | set(training_sources(model))
+            found[model] = tuple(
+                sorted(
+                    n for n, value in losses.items() if n not in taken and value <= min(losses.values()) + outcomes.FAR
+                )
+            )
+        return found
+
+    def main(self, model: str, methods: Sequence[str] = (), least: int = 2) -> Panel:
+        """The model's largest panel of ordinary draws that has the methods; raises :class:`NoEvidence`."""
+        for panel in self.panels:
+            if panel.model == model and ordinary(panel.case) and set(methods) <= set(panel.methods):
+                if max(map(len, panel.cells.values())) >= least:
+                    return panel
+        raise NoEvidence(f"no records of {label(model)} with {', '.join(methods) or 'two draws of a source'}")
+
+    def some(self, pattern: str = "", least: int = 2) -> list[Panel]:
+        """The main panel of every model whose name fits, largest first."""
+        panels = []
+        for model in self.models:
+            if re.search(pattern, model):
+                try:
+                    panels.append(self.main(model, least=least))
+                except NoEvidence:
+                    continue
+        return panels
+
+    def all(self, pattern: str = "") -> list[Panel]:
+        """Every panel of ordinary draws of the models whose name fits."""
+        return [p for p in self.panels if re.search(pattern, p.model) and ordinary(p.case)]
+
+    def sweep(self, model: str, **fixed: Any) -> list[Panel]:
+        """Panels of a model in which these settings of the draw hold, fewest tokens first."""
+        kept = [p for p in self.panels if p.model == model and all(p.case["draw"][k] == v for k, v in fixed.items())]
+        return sorted(kept, key=lambda panel: panel.tokens)
+
+
+def ordinary(case: dict[str, Any]) -> bool:
+    """Stream packing, no BOS, our own draws, sequential propagation."""
+    draw = case["draw"]
+    return (draw["packing"], draw["bos"], draw["loader"]) == ("stream", False, "calibench") and (
+        case["propagation"] == "sequential"
+    )
+
+
+def training_sources(model: str) -> tuple[str, ...]:
+    """The training text of a known-corpus model; nothing for others."""
+    from fixtures.recipes import RecipeError, named
+
+    try:
+        recipe = named(model)
+    except RecipeError:
+        return ()
+    return recipe.sources if recipe else ()
+
+
+def scale(model: str) -> str:
+    """What a verdict on this model is a statement about."""
+    name = label(model)
+    for start, words in SCALES.items():
+        if name.startswith(start):
+            return f"{name}: {words}" if start not in words else words
+    return name
+
+
+def _setting(case: dict[str, Any]) -> str:
+    names = ("model", "evaluation", "dtype", "device", "threads", "batch_size")
+    return canonical_json({name: case[name] for name in names})
+
+
+def _panel_key(case: dict[str, Any]) -> str:
+    draw = {k: v for k, v in case["draw"].items() if k not in ("source", "seed")}
+    return canonical_json([_setting(case), draw, case["propagation"]])
+
+
+def as_case(case: dict[str, Any]) -> Case:
+    return Case.from_dict({k: v for k, v in case.items() if k in {f.name for f in dataclasses.fields(Case)}})

@@ -1,0 +1,127 @@
+"""How fast is gradient matching, against the plain loop over classes? ``python -m benchmarks.distillation_speed``.
+
+Random images of FashionMNIST's shape: time does not depend on what they show. Seconds an iteration of one distilled
+set; both ways on the same device in one run, the first iteration (recording, algorithm choice) not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+WARM = 1
+
+
+def seconds(function: Callable[[], object], repeats: int, device: str) -> float:
+    """Mean time of a call after ``WARM`` of them."""
+    import torch
+
+    def settled() -> float:
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    for _ in range(WARM):
+        function()
+    start = settled()
+    for _ in range(repeats):
+        function()
+    return (settled() - start) / repeats
+
+
+def random_images(shape: Any, count: int, device: str) -> Any:
+    import torch
+
+    from compressors.distillation.images import Images
+    from compressors.distillation.streams import stream
+
+    pixels = torch.randn(
+        count * shape.classes, shape.channels, shape.size, shape.size, generator=stream(0, "x", device), device=device
+    )
+    return Images(pixels, torch.arange(len(pixels), device=device) % shape.classes, shape.classes)
+
+
+def plain(shape: Any, images: Any, ipc: int, budget: Any, strategies: tuple[str, ...], repeats: int) -> float:
+    """Seconds an iteration of the loop over classes."""
+    import torch
+
+    from benchmarks.plain_condensation import iterate
+    from compressors.distillation.backbones import real_images
+    from compressors.distillation.streams import stream
+
+    device = images.pixels.device
+    synthetic = real_images(images, ipc, [0], "initial")[0].requires_grad_()
+    optimiser = torch.optim.SGD([synthetic], lr=0.1, momentum=0.5)
+    random = stream(0, "plain", device)
+    return seconds(
+        lambda: iterate(shape, images, synthetic, optimiser, budget, strategies, random), repeats, device.type
+    )
+
+
+def batched(
+    shape: Any, images: Any, ipc: int, budget: Any, strategies: tuple[str, ...], repeats: int, sets: int, **how: bool
+) -> float:
+    """Seconds an iteration and set of the batched form."""
+    from compressors.distillation.backbones import real_images
+    from compressors.distillation.gradient import GradientMatching
+    from compressors.distillation.masking import Run
+
+    synthetic = real_images(images, ipc, list(range(sets)), "initial")
+    runs = [Run(seed) for seed in range(sets)]
+    work = GradientMatching(shape, images, runs, synthetic, budget, strategies, **how)
+    return seconds(work.iterate, repeats, images.pixels.device.type) / sets
+
+
+def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    import torch
+
+    from compressors.distillation.convnet import Shape
+    from compressors.distillation.schedules import COLOR, Budget
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    shape = Shape(1, arguments.size, 10, arguments.width, arguments.depth)
+    images = random_images(shape, max(arguments.real, 10), device)
+    rows = []
+    for backbone in ("dc", "dsa"):
+        strategies = COLOR if backbone == "dsa" else ()
+        for ipc, repeats in ((1, arguments.repeats), (10, max(1, arguments.repeats // 10))):
+            budget = Budget(1, arguments.real, None if ipc == 1 else arguments.outer, arguments.inner)
+            row: dict[str, Any] = {"backbone": backbone, "ipc": ipc, "device": device}
+            row["plain loop"] = plain(shape, images, ipc, budget, strategies, repeats)
+            ways = {"batched": {"graphs": False}, "graphs": {}, "graphs, bf16 real": {"half": True}}
+            for name, how in ways.items():
+                row[name] = batched(shape, images, ipc, budget, strategies, repeats, 1, **how)
+            row["graphs, bf16 real, 5 sets"] = batched(shape, images, ipc, budget, strategies, repeats, 5, half=True)
+            rows.append(row)
+            times = ", ".join(f"{k} {v * 1e3:.1f}" for k, v in row.items() if isinstance(v, float))
+            print(f"{backbone} ipc {ipc}: ms an iteration and set: {times}", flush=True)
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    import torch
+
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.distillation_speed", description=__doc__)
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--size", type=int, default=28)
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--depth", type=int, default=3)
+    parser.add_argument("--real", type=int, default=256, help="real images a class")
+    parser.add_argument("--outer", type=int, help="outer steps at ten images a class (published: 10)")
+    parser.add_argument("--inner", type=int, help="epochs between them (published: 50)")
+    parser.add_argument("-o", "--out", type=Path)
+    options = parser.parse_args(arguments)
+    torch.set_float32_matmul_precision("high")  # TF32, as torch's convolutions use by default
+    torch.backends.cudnn.benchmark = True
+    rows = measure(options)
+    if options.out:
+        options.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

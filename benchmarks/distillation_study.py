@@ -1,0 +1,235 @@
+"""Distil, train, calibrate, score: the cells of one image set, as rows of JSON.
+
+    python -m benchmarks.distillation_study convnet3-fashion-mnist --cells dc-ipc1,dc-ipc1+mdt --seeds 5 --nets 5
+
+A row is one network of one distilled set. For each calibration source it has, for mask ratios 0 to .9 and the exact
+and the legacy fit, the temperature, the ECE on the calibration data and the scores on the test images; which ratio to
+take is decided by whoever reads the rows. Cells that differ only in ``+mdt`` are made together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+RATIOS = tuple(round(0.1 * k, 1) for k in range(10))
+MDT = 0.3
+SOURCES = ("distilled", "real-matched", "real")
+
+
+def parse_cell(text: str) -> tuple[str, int, float, str]:
+    """(backbone, images a class, MDT ratio, training loss) of ``dsa-ipc10+mdt`` or ``dc-ipc1+mdt0.1+mixup``."""
+    import re
+
+    match = re.fullmatch(r"([a-z]+)-ipc(\d+)(\+mdt([\d.]+)?)?(?:\+(smooth|focal|mixup))?", text)
+    if match is None:
+        raise SystemExit(f"error: --cells: {text!r} is not spelled backbone-ipcN[+mdt[ratio]][+smooth|focal|mixup]")
+    ratio = float(match[4] or MDT) if match[3] else 0.0
+    return match[1], int(match[2]), ratio, match[5] or "ce"
+
+
+def calibration_pixels(
+    splits: Any, distilled: Any, nets: int, seed: int, device: str
+) -> Iterator[tuple[str, Any, Any]]:
+    """(source, pixels [1 or nets in all, n, ...], labels [n]) of every calibration source."""
+    import torch
+
+    from compressors.distillation.images import Images
+    from compressors.distillation.streams import stream
+
+    yield "distilled", distilled.pixels.repeat_interleave(nets, 0), distilled.labels
+    held = splits["held-out"]
+    pixels, labels = torch.tensor(held.pixels, device=device), torch.tensor(held.labels, device=device)
+    ipc = len(distilled.labels) // int(distilled.labels.max() + 1)
+    every = Images(pixels, labels, int(distilled.labels.max() + 1))
+    index = every.draw(ipc, [stream(seed, "matched", device)])[0].flatten()
+    yield "real-matched", pixels[index][None], labels[index]
+    yield "real", pixels[None], labels
+
+
+def predictions(parameters: Any, pixels: Any, shape: Any, cells: int = 25 * 200) -> Any:
+    """Logits, a few images at a time: all networks' activations have to fit."""
+    from compressors.distillation.training import predict
+
+    wide = pixels[0] if pixels.shape[0] == 1 else pixels
+    return predict(parameters, wide, shape, max(1, cells // len(parameters)))
+
+
+def fits(parameters: Any, shape: Any, pixels: Any, labels: Any, test: Any, answers: Any, seed: int, ratios: Any) -> Any:
+    """{fit: {"T": [ratios, nets], "clamped", "calibration_ece": [...], "test": [ratios, nets, columns]}}."""
+    import torch
+
+    from benchmarks.confidence_scores import calibration_error, losses, scores
+    from compressors.confidence.masked import Mask, masked
+    from compressors.confidence.temperature import bisect, secant
+    from compressors.distillation.streams import stream
+
+    device = pixels.device
+    plain = predictions(parameters, pixels, shape)
+    found: dict[str, Any] = {
+        name: {"T": [], "clamped": [], "calibration_ece": [], "test": []} for name in ("exact", "legacy")
+    }
+    random = stream(seed, "mts", device)
+    for ratio in ratios:
+        given = plain
+        if ratio:
+            keep = masked(torch.ones_like(pixels[0]), Mask(ratio), random)[0]
+            given = predictions(parameters, pixels * keep, shape)
+        for name, fit in (("exact", bisect), ("legacy", secant)):
+            result = fit(losses(given, labels), (len(parameters),))
+            t = torch.tensor(result.value, device=device)
+            confidence, guess = (plain.double() / t[:, None, None]).softmax(-1).max(-1)
+            into = found[name]
+            into["T"].append(result.value.tolist())
+            into["clamped"].append(result.clamped.tolist())
+            into["calibration_ece"].append(calibration_error(confidence, guess == labels, 10, "left").tolist())
+            into["test"].append(scores(test, answers, t).tolist())
+    return found
+
+
+def spectrum(images: Any) -> Any:
+    """Effective rank [sets]: exp of the entropy of the singular values of centred rows (Roy and Vetterli, 2007)."""
+    import torch
+
+    rows = images.flatten(2).double()
+    values = torch.linalg.svdvals(rows - rows.mean(1, keepdim=True))
+    share = values / values.sum(-1, keepdim=True)
+    return torch.exp(-(share * share.clamp(min=1e-300).log()).sum(-1))
+
+
+def study(
+    distilled: Any, shape: Any, splits: Any, recipe: Any, nets: int, device: str, label: str
+) -> list[dict[str, Any]]:
+    """Rows of all runs of one backbone and number of images."""
+    import torch
+
+    from benchmarks.confidence_scores import COLUMNS, losses, scores
+    from compressors.confidence.temperature import bisect
+    from compressors.distillation import convnet
+    from compressors.distillation.training import Trainer
+
+    start = time.perf_counter()
+    seeds = [1000 * run.seed + k for run in distilled.runs for k in range(nets)]
+    pixels = distilled.pixels.repeat_interleave(nets, 0)
+    parameters = Trainer(shape, pixels, distilled.labels, seeds, recipe).run()
+    trained = time.perf_counter() - start
+    answers = torch.tensor(splits["test"].labels, device=device)
+    test = predictions(parameters, torch.tensor(splits["test"].pixels, device=device)[None], shape)
+    ones = torch.ones(len(seeds), device=device)
+    plain = scores(test, answers, ones)
+    best = bisect(losses(test, answers), (len(seeds),))
+    oracle = scores(test, answers, torch.tensor(best.value, device=device))
+    largest = test.double().max(-1).values
+    sources = {
+        name: fits(parameters, shape, given, labels, test, answers, 0, (0.0,) if name == "real" else RATIOS)
+        for name, given, labels in calibration_pixels(splits, distilled, nets, 0, device)
+    }
+    ranks = spectrum(distilled.pixels).tolist() if distilled.pixels.shape[1] > 2 else [None] * len(distilled.runs)
+    inner = convnet.features(parameters, pixels, shape)
+    inner_ranks = spectrum(inner).tolist() if distilled.pixels.shape[1] > 2 else [None] * len(seeds)
+    rows = []
+    for k in range(len(seeds)):
+        run = distilled.runs[k // nets]
+        rows.append({
+            "cell": label, "backbone": distilled.backbone, "mdt": run.mdt, "seed": run.seed, "net": k % nets,
+            "ipc": len(distilled.labels) // shape.classes, "share": distilled.share, "loss": recipe.loss,
+            "columns": list(COLUMNS), "none": plain[k].tolist(), "oracle": oracle[k].tolist(),
+            "oracle_T": float(best.value[k]), "max_logit": [float(largest[k].mean()), float(largest[k].std())],
+            "rank_images": ranks[k // nets], "rank_features": inner_ranks[k],
+            "sources": {
+                name: {fit: {key: [row[k] for row in value] for key, value in by.items()} for fit, by in found.items()}
+                for name, found in sources.items()
+            },
+        })  # fmt: skip
+    spent = time.perf_counter() - start
+    print(f"{label}: accuracy {100 * float(plain[:, 0].mean()):.2f}, ECE {100 * float(plain[:, 4].mean()):.2f}; "
+          f"{trained:.1f} s to train, {spent:.1f} s with scores", flush=True)  # fmt: skip
+    return rows
+
+
+def arguments_of(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.distillation_study", description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("--cells", required=True, help="such as dc-ipc1,dc-ipc1+mdt,random-ipc10")
+    parser.add_argument("--seeds", type=int, default=5, help="distilled sets")
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--nets", type=int, default=5, help="networks trained on each")
+    parser.add_argument("--share", type=float, default=1.0, help="of the published iterations")
+    parser.add_argument("--epochs", type=int, help="published: 300, or 1000 with augmentation")
+    parser.add_argument("--recipe", choices=("plain", "augmented"), help="default: augmented but for dc and random")
+    parser.add_argument("--real", type=int, default=256, help="real images a class and step")
+    parser.add_argument("--folder", help="where the images are (default: CALIBENCH_IMAGES)")
+    parser.add_argument("--no-half", action="store_true", help="treat real images in float32 too")
+    parser.add_argument("--no-graphs", action="store_true", help="launch every kernel by itself")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the rows and the distilled sets")
+    return parser.parse_args(arguments)
+
+
+def run_group(backbone: str, ipc: int, cells: list[tuple[float, str, str]], splits: Any, options: Any) -> None:
+    """Distils the cells of one backbone and number of images, and writes their rows and images."""
+    import torch
+
+    from compressors.distillation.backbones import Distilled, distil
+    from compressors.distillation.convnet import Shape
+    from compressors.distillation.images import Images
+    from compressors.distillation.masking import Run
+    from compressors.distillation.schedules import COLOR, DIGITS, PUBLISHED, Budget
+    from compressors.distillation.training import Recipe
+    from fixtures.images import image_model
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = image_model(options.model)
+    known, train = model.images, splits["train"]
+    pixels, labels = (torch.tensor(array, device=device) for array in (train.pixels, train.labels))
+    shape = Shape(known.channels, known.size, known.classes, model.width, model.depth)
+    strategies = COLOR if known.mirrored else DIGITS
+    ratios = list(dict.fromkeys(ratio for ratio, _, _ in cells))
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    runs = [Run(seed, ratio) for ratio in ratios for seed in seeds]
+    budget = Budget(round(options.share * PUBLISHED.get(backbone, 0)), options.real)
+    half = device == "cuda" and not options.no_half
+    images = Images(pixels, labels, known.classes)
+    made = distil(backbone, shape, images, ipc, runs, budget, strategies, half, not options.no_graphs)
+    spent = f"{budget.iterations} iterations ({made.share or 0:.1%} of the published) in {made.seconds:.1f} s"
+    print(f"{backbone}-ipc{ipc}: {len(runs)} sets, {spent}", flush=True)
+    rows = []
+    for ratio, loss, text in cells:
+        part = [k for k, run in enumerate(runs) if run.mdt == ratio]
+        augmented = options.recipe == "augmented" or (not options.recipe and backbone not in ("dc", "random"))
+        epochs = options.epochs or (1000 if augmented else 300)
+        recipe = Recipe(epochs, loss=loss, strategies=strategies if augmented else ())
+        mine = tuple(runs[k] for k in part)
+        subset = Distilled(backbone, mine, made.pixels[part], made.labels, made.share, made.losses, made.seconds)
+        rows += study(subset, shape, splits, recipe, options.nets, device, text)
+    options.out.mkdir(parents=True, exist_ok=True)
+    stem = options.out / f"{backbone}-ipc{ipc}{'-' + options.recipe if options.recipe else ''}-s{options.first_seed}"
+    np.savez_compressed(stem.with_suffix(".npz"), pixels=made.pixels.half().cpu().numpy())
+    text = json.dumps({"seconds": made.seconds, "rows": rows})
+    stem.with_suffix(".json").write_text(text, encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    import torch
+
+    from fixtures.images import image_model, load_images
+
+    options = arguments_of(arguments)
+    torch.set_float32_matmul_precision("high")  # TF32, as torch's convolutions use by default
+    splits = load_images(image_model(options.model).images.name, options.folder)
+    together: dict[tuple[str, int], list[tuple[float, str, str]]] = {}
+    for text in options.cells.split(","):
+        backbone, ipc, ratio, loss = parse_cell(text)
+        together.setdefault((backbone, ipc), []).append((ratio, loss, text))
+    for (backbone, ipc), cells in together.items():
+        run_group(backbone, ipc, cells, splits, options)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,147 @@
+"""``python -m benchmarks.fleet``: the cases of a profile over several processes and GPUs, until the time is up.
+
+For machines that are lent by the minute. Each process takes the next case that has no record yet, so that all stop at
+about the same time; a later call goes on. Nothing is asserted or judged here: ``pytest benchmarks --profile P --store
+S`` afterwards finds every record, checks each case, and judges. Draws of the same seed are made one after the other
+through the whole grid, so that what a short call leaves is fewer draws of everything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import queue
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import gpus, judging
+from benchmarks.controls import with_controls
+from benchmarks.devices import missing_device
+from benchmarks.grid import GridError, Overrides, build_cases, load_profile, split_list
+from fixtures.records import Case
+from fixtures.store import Store
+
+GRACE = 90.0  # seconds that a case at work is waited for after the time is up
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a process says of a case: seconds by stage, or what went wrong."""
+
+    case: str
+    seconds: dict[str, float]
+    problem: str = ""
+
+
+def pending(profile: dict[str, Any], overrides: Overrides, store: Store) -> tuple[list[Case], int]:
+    """Cases without a current record, model by model in the order of their seeds (dense first), and how many there are in all."""
+    cases = with_controls(profile, build_cases(profile, overrides), overrides != Overrides())
+    _, missing = judging.find_records(store, cases)
+    left = [case for case in cases if case.id in missing]
+    models = list(dict.fromkeys(case.model for case in cases))
+    tags = list(dict.fromkeys(["", *(case.tag for case in cases)]))
+    # Tagged cases are sweeps beside the main table of their model: they come after it, sweep by sweep of the profile.
+    order = sorted(left, key=lambda c: (models.index(c.model), tags.index(c.tag), c.draw.seed if c.draw else -1))
+    return order, len(cases)
+
+
+def work(cases: list[Case], counter: Any, root: Path, deadline: float, results: Any) -> None:
+    """One process: the next case that nobody has taken, until none is left or the time is up."""
+    from fixtures.runner import Runner
+
+    runner = Runner(Store(root))
+    while time.monotonic() < deadline:
+        with counter.get_lock():
+            number = counter.value
+            counter.value += 1
+        if number >= len(cases):
+            return
+        try:
+            record, _ = runner.run(cases[number])
+            results.put(Finished(cases[number].id, record.seconds))
+        except Exception as error:  # one case must not stop the others; the message is printed at the end
+            results.put(Finished(cases[number].id, {}, f"{type(error).__name__}: {error}"))
+
+
+def run(cases: list[Case], root: Path, processes: int, seconds: float) -> list[Finished]:
+    """Runs until all cases are done or ``seconds`` have passed; what was finished, in the order of finishing."""
+    context = multiprocessing.get_context("spawn")
+    counter, results = context.Value("i", 0), context.Queue()
+    deadline = time.monotonic() + seconds
+    devices = gpus.visible()
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    workers = []
+    for number in range(processes):
+        if devices:  # before the process starts, so that it sees no other
+            os.environ["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
+        worker = context.Process(target=work, args=(cases, counter, root, deadline, results), daemon=True)
+        worker.start()
+        workers.append(worker)
+    if given is None:
+        os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+    else:
+        os.environ["CUDA_VISIBLE_DEVICES"] = given
+    finished: list[Finished] = []
+    while any(worker.is_alive() for worker in workers) and time.monotonic() < deadline + GRACE:
+        _drain(results, finished, len(cases))
+    _drain(results, finished, len(cases))
+    for worker in workers:
+        worker.terminate()
+    return finished
+
+
+def _drain(results: Any, finished: list[Finished], total: int) -> None:
+    try:
+        while True:
+            finished.append(results.get(timeout=0.5))
+            if len(finished) % 25 == 0 or finished[-1].problem:
+                print(f"{len(finished)}/{total} {finished[-1].case} {finished[-1].problem}", flush=True)
+    except queue.Empty:
+        pass
+
+
+def summary(finished: list[Finished], left: int, seconds: float, processes: int) -> str:
+    """How many cases a minute, where a process's seconds went, and what went wrong."""
+    good = [one for one in finished if not one.problem]
+    lines = [f"{len(good)} cases in {seconds:.0f} s by {processes} processes, {left - len(good)} left"]
+    if good:
+        stages = sorted({name for one in good for name in one.seconds})
+        means = ", ".join(f"{name} {sum(one.seconds.get(name, 0) for one in good) / len(good):.2f}" for name in stages)
+        lines.append(f"{60 * len(good) / seconds:.0f} cases a minute; mean seconds of a case: {means}")
+    problems = [one for one in finished if one.problem]
+    return "\n".join(lines + [f"failed: {one.case}: {one.problem}" for one in problems[:10]])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit status: 0 if nothing failed, 1 if a case did, 2 for a profile or device that cannot be used."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--profile", required=True)
+    parser.add_argument("--store", type=Path, default=Path("reports/out"))
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=540, help="start no case after so many (default: 540)")
+    for name in ("device", "dtype"):
+        parser.add_argument(f"--{name}", help="instead of the profile's")
+    for name in ("models", "methods", "sources"):
+        parser.add_argument(f"--{name}", type=split_list)
+    options = parser.parse_args(arguments)
+    chosen = {name: getattr(options, name) for name in ("models", "methods", "sources", "device", "dtype")}
+    try:
+        cases, total = pending(load_profile(options.profile), Overrides(**chosen), Store(options.store))
+        if problem := missing_device(cases):
+            raise GridError(problem)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{total} cases, {total - len(cases)} have their record", flush=True)
+    start = time.monotonic()
+    finished = run(cases, options.store, options.processes, options.seconds)
+    print(summary(finished, len(cases), time.monotonic() - start, options.processes))
+    return int(any(one.problem for one in finished))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
