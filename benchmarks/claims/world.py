@@ -130,7 +130,11 @@ class World:
 
     def __init__(self, records: Iterable[Record], published: Any = None) -> None:
         latest: dict[tuple[str, str], Record] = {}
+        self.images: list[Record] = []  # of distilled images
         for record in records:
+            if record.case.get("kind") == "images":
+                self.images.append(record)
+                continue
             if record.case.get("draw") is None and record.case["method"] != "dense":
                 continue
             key = (record.id, canonical_json({k: v for k, v in record.case.items() if k != "id"}))
