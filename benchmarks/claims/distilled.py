@@ -166,9 +166,11 @@ def two_by_two(world: World, settings: Settings) -> list[Cell]:
         for sets in distilled(world):
             for fit in ("legacy", "exact"):
                 for how in ("oracle", "honest"):
-                    gain = sets.values(
-                        lambda r, f=fit, h=how: _after(r, "distilled", f, 0) - _masked(r, "distilled", f, h)
-                    )  # type: ignore[misc]
+
+                    def of(row: Row, fit: str = fit, how: str = how) -> float:
+                        return _after(row, "distilled", fit, 0) - _masked(row, "distilled", fit, how)
+
+                    gain = sets.values(of)
                     yield Cell(f"{sets.label} {fit} fit, {how} ratio", "", _paired(gain), "points of ECE", 0.0)
 
     return gather(cells())
