@@ -42,9 +42,8 @@ def fit_temperature(record: Record, tasks: Sequence[str]) -> float:
     rows, labels = [], []
     for task in tasks:
         found = choice_logits(record.tasks[task])
-        keep = (
-            np.linspace(0, len(found) - 1, least).round().astype(int)
-        )  # the same number of items of each, spread evenly
+        # The same number of items of each, spread evenly.
+        keep = np.linspace(0, len(found) - 1, least).round().astype(int)
         rows.append(np.pad(found[keep], ((0, 0), (0, width - found.shape[1])), constant_values=ABSENT))
         labels.append(np.asarray(record.tasks[task].target)[keep])
     return float(exact(np.concatenate(rows), np.concatenate(labels)).value)

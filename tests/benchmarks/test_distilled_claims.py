@@ -1,4 +1,4 @@
-"""Family C and X3: verdicts from made-up rows whose answer is known, and scores of many networks against the report's."""
+"""Family C and X3: verdicts from made-up rows whose answer is known, and scores of networks against the report's."""
 
 from __future__ import annotations
 
