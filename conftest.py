@@ -134,5 +134,7 @@ def pytest_report_teststatus(report: Any, config: pytest.Config) -> Any:
     if "unavailable" in properties:
         return "unavailable" if report.when == "call" else "", "", "UNAVAILABLE"
     if ("case" in properties or "gate" in properties) and config.get_verbosity() <= 0:
-        return (report.outcome if report.when == "call" or report.failed else ""), "", ""
+        # While cases run the progress lines say it; the short summary at the end needs the word.
+        word = report.outcome.upper() if config.stash[SESSION].summing_up else ""
+        return (report.outcome if report.when == "call" or report.failed else ""), "", word
     return None

@@ -38,13 +38,14 @@ class Finished:
 
 
 def pending(profile: dict[str, Any], overrides: Overrides, store: Store) -> tuple[list[Case], int]:
-    """Cases without a current record, model by model in the order of their seeds (dense first), and how many there are in all."""
+    """Cases without a current record, model by model, by seed (dense first); and the number of all."""
     cases = with_controls(profile, build_cases(profile, overrides), overrides != Overrides())
     _, missing = judging.find_records(store, cases)
     left = [case for case in cases if case.id in missing]
     models = list(dict.fromkeys(case.model for case in cases))
-    # Tagged cases are sweeps beside the main table of their model: they come after it.
-    order = sorted(left, key=lambda c: (models.index(c.model), bool(c.tag), c.draw.seed if c.draw else -1))
+    tags = list(dict.fromkeys(["", *(case.tag for case in cases)]))
+    # Tagged cases are sweeps beside the main table of their model: they come after it, sweep by sweep of the profile.
+    order = sorted(left, key=lambda c: (models.index(c.model), tags.index(c.tag), c.draw.seed if c.draw else -1))
     return order, len(cases)
 
 

@@ -51,7 +51,8 @@ def make_controls(manifest: dict[str, Any], groups: Sequence[Group], records: It
     for case in manifest["cases"]:
         if case.get("control"):
             twin = case["id"].removesuffix(f"-{case['control']}")
-            found.append(Control(case, homes[twin], twin, by_id.get(case["id"])))
+            if twin in homes:  # a grid that asks another question is not judged here
+                found.append(Control(case, homes[twin], twin, by_id.get(case["id"])))
     return found
 
 

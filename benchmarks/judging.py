@@ -118,7 +118,7 @@ def judge(
         case: f"unavailable: {reasons[case].splitlines()[0]}" if case in reasons else why
         for case, why in missing.items()
     }
-    manifest["set_aside"] = [f"{name}: {why}" for name, why in store.set_aside]
+    manifest["set_aside"] = [f"{name}: {why}" for name, why in store.aside()]
     questions = manifest.get("questions", {})
     gated = {**manifest, "cases": [case for case in manifest["cases"] if case["id"] not in questions]}
     return records, gates.judge(gated, records, load_baseline(profile))

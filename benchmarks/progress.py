@@ -6,6 +6,7 @@ terminal one line at the bottom is rewritten; elsewhere each finished case is on
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -45,7 +46,8 @@ class StageFile:
             pass
 
     def end(self) -> None:
-        self.path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
 
 
 def clock(seconds: float) -> str:
@@ -93,7 +95,8 @@ class Progress:
 
     def start(self) -> None:
         for stale in self.folder.glob("*.json"):
-            stale.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a store that cannot be written is said where a record is due
+                stale.unlink(missing_ok=True)
         self.started = time.monotonic()
         if self.terminal is not None and self.config.get_verbosity() <= 0:
             self.terminal.showfspath = False  # pytest would print the file's name before every line of ours
@@ -122,7 +125,7 @@ class Progress:
                     self.terminal.write_line(f"{self._position()}  {self.found} records found in the store")
                 return
             properties = dict(report.user_properties)
-            case = properties.get("case", report.nodeid)
+            case = str(properties.get("case", report.nodeid))
             words = {"passed": "", "failed": "  FAILED", "skipped": "  skipped"}[report.outcome]
             detail = properties.get("finding", "")
             if "unavailable" in properties:

@@ -18,7 +18,7 @@ from benchmarks.controls import with_controls
 from benchmarks.devices import missing_device
 from benchmarks.grid import QUESTIONS, GridError, Overrides, build_cases, build_questions, load_profile
 from benchmarks.progress import Progress, StageFile
-from fixtures.records import Case, Record, Verdict
+from fixtures.records import PERPLEXITIES, Case, Record, Verdict
 
 if TYPE_CHECKING:
     from fixtures.image_cases import ImageCase
@@ -34,6 +34,7 @@ class Session:
         self.root = options.store_root(config)
         self.seen = 0  # reports of cases
         self.failures = 0
+        self.summing_up = False
         self.records: list[Record] = []
         self.verdicts: list[Verdict] = []
         self.manifest: dict[str, Any] = {}
@@ -139,6 +140,8 @@ class Session:
         for name, scores in record.tasks.items():
             correct = scores.correct_norm if scores.metric == "acc_norm" and scores.correct_norm else scores.correct
             properties[f"{name}_{scores.metric}"] = round(float(sum(correct)) / len(correct), 6)
+        for name, texts in record.perplexity.items():
+            properties |= {f"{name}_{metric}": round(float(texts.metrics[metric]), 4) for metric in PERPLEXITIES}
         return properties
 
     # -- hooks ------------------------------------------------------------------------------------
@@ -166,16 +169,19 @@ class Session:
         self.progress.terminal.write_line(plan(cases))
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """``--judge-only`` runs no case; speed cases run only when asked for: beside other work they mean nothing."""
-        wants_speed = "speed" in (config.option.markexpr or "")
+        """``--judge-only`` runs no case. Speed cases and claims run only when asked for (``-m``): the first mean
+        nothing beside other work, the others need the records of all cases.
+        """
+        asked = config.option.markexpr or ""
         judge_only = config.getoption("judge_only")
 
         # A question that no grid asks leaves one item without a case: it is not there, rather than skipped.
         items[:] = [item for item in items if not _without_case(item)]
 
         def dropped(item: pytest.Item) -> bool:
-            if item.get_closest_marker("speed"):
-                return not wants_speed
+            for name in ("speed", "claims"):
+                if item.get_closest_marker(name):
+                    return name not in asked
             return judge_only and is_case(item)
 
         gone = [item for item in items if dropped(item)]
@@ -269,6 +275,7 @@ class Session:
         return status
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        self.summing_up = True
         if self.records:
             from reports import summary
 

@@ -16,7 +16,8 @@ import numpy as np
 from fixtures.records import Case, DrawSpec, Record, label
 
 FAR = 2.0  # nats a token above the best domain: text that the dense model does not model
-CONTROLS = ("random-tokens", "ellipsis", "alphanumeric")  # sources that nobody would ship: shown, never recommended, not pooled
+# Sources that nobody would ship: shown, never recommended, not pooled.
+CONTROLS = ("random-tokens", "ellipsis", "alphanumeric")
 
 
 def is_calibrated(method: str) -> bool:
@@ -197,6 +198,7 @@ def _label(case: dict[str, Any]) -> str:
     for name in ("dtype", "device", "propagation"):
         if getattr(parsed, name) != Case.__dataclass_fields__[name].default:
             extras.append(getattr(parsed, name))
+    extras += [f"inputs={parsed.evaluation.inputs}"] if parsed.evaluation.inputs else []
     extras += [parsed.tag] if parsed.tag else []
     return " ".join([label(parsed.model), parsed.method, *extras])
 

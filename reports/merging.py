@@ -38,7 +38,8 @@ def read(store: Store) -> tuple[dict[str, Any], list[Record], list[Verdict]]:
         "image_cases": [record.case for record in latest.values() if is_image(record)],
         "gates": {},
     }
-    manifest["set_aside"] = [*manifest.get("set_aside", []), *(f"{name}: {why}" for name, why in store.set_aside)]
+    aside = [f"{name}: {why}" for name, why in store.aside()]
+    manifest["set_aside"] = list(dict.fromkeys([*manifest.get("set_aside", []), *aside]))
     verdicts = [Verdict.from_dict(value) for value in store.load_json("verdicts") or []]
     return manifest, list(latest.values()), verdicts
 

@@ -19,7 +19,7 @@ def notes(manifest: dict[str, Any], records: Sequence[Record], groups: Sequence[
         lines.append(f"{len(foreign)} records belong to no case of this run and were left out: {foreign[0]} ...")
     if manifest.get("set_aside"):
         lines.append(f"{len(manifest['set_aside'])} unreadable records were set aside: {manifest['set_aside'][0]}")
-    lines += [*_far_domains(groups), *_single_draws(groups), *_cut_documents(records)]
+    lines += [*_far_domains(groups), *_single_draws(groups), *_cut_documents(records), *_one_document(records)]
     for name, counts in _repairs(records).items():
         lines += [f"{name}: {text}" for text in counts]
     return lines
@@ -71,6 +71,20 @@ def _cut_documents(records: Sequence[Record]) -> Iterable[str]:
             found[record.draw["sha256"]] = int(record.draw["skipped_documents"])
     for model, found in skipped.items():
         yield f"{model}: {sum(found.values())} documents shorter than a window were passed over, in {len(found)} draws"
+
+
+def _one_document(records: Sequence[Record]) -> Iterable[str]:
+    """Draws of which one long document fills more than half: their differences are those of single texts."""
+    filled: dict[str, int] = {}
+    for draw in (record.draw for record in records if record.draw.get("windows")):
+        if draw.get("loader", "calibench") == "calibench":
+            most = Counter(window[0] for window in draw["windows"]).most_common(1)[0][1]
+            if most > 1 and most > len(draw["windows"]) / 2:
+                filled[f"{label(draw['source'])} s{draw['seed']} ({most} of {len(draw['windows'])} sequences)"] = most
+    if filled:
+        names = sorted(filled, key=lambda name: -filled[name])
+        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+        yield f"one document fills more than half of {len(names)} draws: {', '.join(names[:4])}{more}"
 
 
 def _repairs(records: Sequence[Record]) -> dict[str, list[str]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fixtures.records import Record, Verdict
+from fixtures.records import PERPLEXITIES, Record, Verdict
 from reports import distilled
 from reports.answer import Answer
 from reports.components import components_csv
@@ -139,7 +139,9 @@ def records_csv(records: Iterable[Record]) -> str:
         "total_s",
         "peak_memory",
     ]
+    texts = [(name, metric) for name in sorted({t for r in records for t in r.perplexity}) for metric in PERPLEXITIES]
     header = head + [f"nll_{d}" for d in domains] + [f"accuracy_{t}" for t in tasks]
+    header += [f"{metric}_{name}" for name, metric in texts]
 
     def row(record: Record) -> list[Any]:
         draw = record.case.get("draw") or {}
@@ -152,6 +154,8 @@ def records_csv(records: Iterable[Record]) -> str:
         for task in tasks:
             right = chosen(record.tasks[task]) if task in record.tasks else []
             cells.append(sum(right) / len(right) if right else "")
+        for name, metric in texts:
+            cells.append(record.perplexity[name].metrics[metric] if name in record.perplexity else "")
         return cells
 
     return to_csv(header, map(row, records))

@@ -34,7 +34,7 @@ def records_of(path: Path) -> Iterator[Record]:
 
 
 def published(path: Path | None) -> dict[str, dict[str, np.ndarray]]:
-    """Per-draw accuracies ``{"MODEL METHOD": {source: [draws]}}`` of a CSV with columns model, method, source and accuracy.
+    """Per-draw accuracies ``{"MODEL METHOD": {source: [draws]}}`` of a CSV: model, method, source, an accuracy.
 
     Empty without a file. Raises ``ClaimError`` for other columns.
     """
@@ -60,7 +60,9 @@ def default_published() -> Path | None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0, or 2 with a message for stores or claims that cannot be read."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.claims", description=__doc__)
-    parser.add_argument("--store", type=Path, action="append", required=True, help="a run's folder or a bundle; repeat it")
+    parser.add_argument(
+        "--store", type=Path, action="append", required=True, help="a run's folder or a bundle; repeat it"
+    )
     parser.add_argument("--out", type=Path, help="folder of claims.json and claims.md (default: the first store)")
     parser.add_argument("--only", help="ids, e.g. A1,B5")
     parser.add_argument("--published", type=Path, help="CSV of published per-draw accuracies (claim M4)")
@@ -84,7 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     out = options.out or options.store[0]
     text = json.dumps(as_json(results, about), indent=1, sort_keys=True, allow_nan=False) + "\n"
-    paths = [write_bytes(out / "claims.json", text.encode()), write_bytes(out / "claims.md", markdown(results, about).encode())]
+    paths = [
+        write_bytes(out / "claims.json", text.encode()),
+        write_bytes(out / "claims.md", markdown(results, about).encode()),
+    ]
     for result in results:
         print(line(result))
     print(*paths, sep="\n")

@@ -22,10 +22,13 @@ def generator(*names: Any) -> np.random.Generator:
     return np.random.default_rng(int(fingerprint([str(name) for name in names])[:15], 16))
 
 
-def views(world: World, settings: Settings, outcomes: Sequence[str] = ("nll", "bpb", "acc9")) -> Iterator[View]:
-    """Views of the main panel of every model that the claim is about; raises :class:`NoEvidence` if there are none."""
+def views(
+    world: World, settings: Settings, outcomes: Sequence[str] = ("nll", "bpb", "acc9"), everywhere: bool = False
+) -> Iterator[View]:
+    """Views of the main panel (or all) of every model that the claim is about; raises :class:`NoEvidence` if none."""
     found, why = 0, ""
-    for panel in world.some(settings.get("models", "")):
+    panels = world.all(settings.get("models", "")) if everywhere else world.some(settings.get("models", ""))
+    for panel in panels:
         for outcome in settings.get("outcomes", outcomes):
             try:
                 view = panel.view(outcome)
@@ -43,7 +46,9 @@ def chosen_methods(panel: Panel, settings: Settings, least: int = 1) -> list[str
     wanted = settings.get("methods")
     found = [m for m in panel.calibrated if wanted is None or m in wanted]
     if len(found) < least:
-        raise NoEvidence(f"{panel.name}: {len(found)} of the methods {', '.join(wanted or ['any'])}; {least} are needed")
+        raise NoEvidence(
+            f"{panel.name}: {len(found)} of the methods {', '.join(wanted or ['any'])}; {least} are needed"
+        )
     return found
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
+from benchmarks.claims.amounts import TOLERANCE
 from benchmarks.claims.common import SHARE, Settings, chosen_methods, gather, generator, resampled, shown, views
 from benchmarks.claims.evidence import Cell, Effect, Rank
-from benchmarks.claims.sweeps import TOLERANCE
 from benchmarks.claims.world import NoEvidence, View, World
 from reports.statistics.group_contrast import group_contrast
 from reports.statistics.rank_association import rank_association
@@ -22,7 +23,7 @@ def better(world: World, settings: Settings) -> list[Cell]:
     """
 
     def cells() -> Iterator[Cell]:
-        for view in views(world, settings):
+        for view in views(world, settings, everywhere=True):
             for method in chosen_methods(view.panel, settings):
                 for first, second in _pairs(view.panel.sources([method], controls=True), settings):
                     groups = [view.means(method, first), view.means(method, second)]
@@ -43,16 +44,21 @@ def _pairs(sources: Sequence[str], settings: Settings) -> list[tuple[str, str]]:
     for first in sources:
         for second in sources:
             a, b = re.fullmatch(settings["worse"], first), re.fullmatch(settings["better"], second)
-            if a and b and first != second and a.groups() == b.groups():
+            if a and b and first != second and _key(a) == _key(b):
                 found.append((first, second))
     return found
+
+
+def _key(match: re.Match[str]) -> str:
+    """The first group that matched anything: what both names must share."""
+    return next((group for group in match.groups() if group), "")
 
 
 def setting_slope(world: World, settings: Settings) -> list[Cell]:
     """Slope of the damage on the log of a number in the source's name, for instance the prefix length of selfgen."""
 
     def cells() -> Iterator[Cell]:
-        for view in views(world, settings):
+        for view in views(world, settings, everywhere=True):
             for method in chosen_methods(view.panel, settings):
                 found: dict[float, str] = {}
                 for source in view.panel.sources([method]):
@@ -71,10 +77,10 @@ def setting_slope(world: World, settings: Settings) -> list[Cell]:
 
 
 def selection_spread(world: World, settings: Settings) -> list[Cell]:
-    """A18: log of the SD of random draws over that of selected ones of the same pool; positive: selection is steadier."""
+    """A18: log of the SD of random draws over that of selected ones of the same pool; positive: those are steadier."""
 
     def cells() -> Iterator[Cell]:
-        for view in views(world, settings):
+        for view in views(world, settings, everywhere=True):
             for method in chosen_methods(view.panel, settings):
                 for first, second in _pairs(view.panel.sources([method]), settings):
                     table = view.table([method], [first, second])[0]
@@ -96,7 +102,7 @@ def similarity_order(world: World, settings: Settings) -> list[Cell]:
     """B14: rank correlation of a similarity measure of the calibration text with how little damage it does."""
 
     def cells() -> Iterator[Cell]:
-        for view in views(world, settings):
+        for view in views(world, settings, everywhere=True):
             for method in chosen_methods(view.panel, settings):
                 for measure, values in _measures(view, method).items():
                     if measure in settings["measures"] and len(values) >= 5:
@@ -114,7 +120,7 @@ def best_measure(world: World, settings: Settings) -> list[Cell]:
 
     def cells() -> Iterator[Cell]:
         first, second = settings["pair"]
-        for view in views(world, settings):
+        for view in views(world, settings, everywhere=True):
             for method in chosen_methods(view.panel, settings):
                 held = _measures(view, method)
                 if first not in held or second not in held or len(held[first]) < 8:
@@ -131,6 +137,27 @@ def best_measure(world: World, settings: Settings) -> list[Cell]:
                 )
 
     return gather(cells())
+
+
+def closer(world: World, settings: Settings) -> list[Cell]:
+    """B21: similarity to the training text of one kind of source minus that of another, over draws."""
+
+    def cells() -> Iterator[Cell]:
+        for panel in world.all(settings.get("models", "")):
+            method = panel.calibrated[0] if panel.calibrated else ""
+            for second, first in _pairs(panel.sources([method]), settings) if method else []:
+                for measure in settings["measures"]:
+                    groups = [_of_draws(panel.cells[method, source], measure) for source in (first, second)]
+                    if min(len(group) for group in groups) >= 2:
+                        evidence = Effect(group_contrast(groups, [1, -1]))
+                        yield Cell(f"{panel.name} {measure} {first} minus {second}", "", evidence, measure)
+
+    return gather(cells())
+
+
+def _of_draws(held: dict[int, Any], measure: str) -> np.ndarray:
+    values = [(held[seed].draw.get("similarity") or {}).get(measure) for seed in sorted(held)]
+    return np.array([value for value in values if isinstance(value, int | float)])
 
 
 def _difference(a: np.ndarray, b: np.ndarray, y: np.ndarray, rng: np.random.Generator):
@@ -158,4 +185,4 @@ def _measures(view: View, method: str) -> dict[str, dict[str, float]]:
     return {m: {s: float(np.mean(v)) for s, v in held.items()} for m, held in found.items()}
 
 
-__all__ = ["NoEvidence", "better", "best_measure", "selection_spread", "setting_slope", "similarity_order"]
+__all__ = ["NoEvidence", "best_measure", "better", "closer", "selection_spread", "setting_slope", "similarity_order"]

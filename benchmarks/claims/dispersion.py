@@ -80,7 +80,7 @@ def _shifted(interval, by: float):
 
 
 def spread_smaller(world: World, settings: Settings) -> list[Cell]:
-    """A21: log of SD(second) / SD(first) for methods of the same bits and groups; the claim is that the first is less."""
+    """A21: log of SD(second) / SD(first), methods of the same bits and groups; the claim is that the first is less."""
 
     def cells() -> Iterator[Cell]:
         first, second = settings["pair"]
@@ -227,7 +227,9 @@ def item_share(world: World, settings: Settings) -> list[Cell]:
                 reach = share * (float(f.ppf(0.975, found.df_draws, found.df_residual)) - 1)
                 p = float(f.cdf(settings["margin"] / share, found.df_draws, found.df_residual))
                 evidence = Component(min(1.0, share), min(1.0, low), min(1.0, high), p, reach)
-                detail = f"observed SD {found.observed:.3g}, items alone {found.floor:.3g}, component {found.sd:.3g} points"
+                detail = (
+                    f"observed SD {found.observed:.3g}, items alone {found.floor:.3g}, component {found.sd:.3g} points"
+                )
                 name = f"{view.panel.name} {method} {view.outcome}"
                 yield Cell(name, "", evidence, "share of the variance", settings["margin"], detail)
 

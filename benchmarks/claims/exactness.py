@@ -9,9 +9,9 @@ from itertools import pairwise
 import numpy as np
 
 from benchmarks.claims import outcomes
+from benchmarks.claims.amounts import TOLERANCE
 from benchmarks.claims.common import Settings, gather
 from benchmarks.claims.evidence import Bootstrap, Cell, Effect, Exact
-from benchmarks.claims.sweeps import TOLERANCE
 from benchmarks.claims.world import NoEvidence, World
 from fixtures.records import Record, fingerprint, label
 from reports.groups import CONTROLS, is_calibrated
@@ -32,7 +32,9 @@ def null(world: World, settings: Settings) -> list[Cell]:
                 first = records[0]
                 broken = sum(_bits(record) != _bits(first) for record in records[1:])
                 detail = f"{len(records)} draws"
-                yield Cell(f"{panel.name} {method}", "", Exact(len(records) - 1, broken), "draws that differ", 0.0, detail)
+                yield Cell(
+                    f"{panel.name} {method}", "", Exact(len(records) - 1, broken), "draws that differ", 0.0, detail
+                )
         yield from _repeats(world)
 
     return gather(cells())
@@ -148,8 +150,8 @@ def draws_disjoint(world: World, settings: Settings) -> list[Cell]:
 
 
 def reproduced(world: World, settings: Settings) -> list[Cell]:
-    """A24: records of one draw made in different processes agree in documents, offsets and tokens; and in weights if the
-    method and the machine are the same.
+    """A24: records of one draw made in different processes agree in documents, offsets and tokens; and in weights if
+    the method and the machine are the same.
     """
 
     def cells() -> Iterator[Cell]:

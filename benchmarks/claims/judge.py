@@ -75,7 +75,9 @@ def load(path: Path = PATH) -> list[Claim]:
     claims = []
     for row in rows:
         if unknown := set(row) - set(known):
-            raise ClaimError(f"{path}: claim {row.get('id')!r}: no field {sorted(unknown)[0]!r}; known: {', '.join(known)}")
+            raise ClaimError(
+                f"{path}: claim {row.get('id')!r}: no field {sorted(unknown)[0]!r}; known: {', '.join(known)}"
+            )
         try:
             claim = Claim(**row)
         except TypeError as error:
@@ -93,7 +95,9 @@ def judge(claims: Sequence[Claim], world: World) -> list[Result]:
     results = [_one(claim, world) for claim in claims]
     for family in FAMILIES:
         members = [k for k, result in enumerate(results) if result.claim.family == family]
-        judged = [k for k in members if results[k].verdict != NOT_RUN and results[k].claim.rule not in ("exact", "figure")]
+        judged = [
+            k for k in members if results[k].verdict != NOT_RUN and results[k].claim.rule not in ("exact", "figure")
+        ]
         for k, p in zip(judged, holm([results[k].p for k in judged]), strict=True):
             results[k] = _corrected(results[k], p, len(judged))
     return results
@@ -126,7 +130,9 @@ def _one(claim: Claim, world: World) -> Result:
         return Result(claim, NOT_RUN, f"needs {claim.needs} ({error})" if claim.statistic else str(error), {}, ())
     judged = tuple((cell, rules.decide(claim.rule, cell.evidence, cell.margin)) for cell in cells)
     by_outcome = {
-        outcome: rules.together([v for c, v in judged if c.outcome == outcome and not c.shown_only], claim.some)
+        outcome: rules.together(
+            [v for c, v in judged if c.outcome == outcome and not c.shown_only], claim.some, claim.rule
+        )
         for outcome in dict.fromkeys(cell.outcome for cell in cells if not cell.shown_only)
     }
     kept = [(cell, verdict) for cell, verdict in judged if not cell.shown_only]

@@ -35,7 +35,9 @@ def training_text(world: World, settings: Settings) -> list[Cell]:
                 evidence = Effect(_over_seeds(coefficients))
                 similar = _over_seeds(own)
                 detail = f"being the evaluation domain: {similar.estimate:.3g} [{similar.low:.3g}, {similar.high:.3g}]"
-                damage = float(np.mean([p.view("nll").damage(method) for h in panels.values() for p in h if method in p.methods]))
+                damage = float(
+                    np.mean([p.view("nll").damage(method) for h in panels.values() for p in h if method in p.methods])
+                )
                 name = f"{method}, {len(coefficients)} training seeds"
                 yield Cell(name, "nll", evidence, "nats a token", SHARE * damage, detail, damage)
 
@@ -83,8 +85,8 @@ def _over_seeds(values: list[float]) -> Interval:
 
 
 def winner_flips(world: World, settings: Settings) -> list[Cell]:
-    """B13 (a): damage of web minus encyclopedia calibration on encyclopedia-trained models, minus the same on web-trained
-    ones, by training seed; positive: each does better where it was the training text.
+    """B13 (a): damage of web minus encyclopedia calibration on encyclopedia-trained models, minus the same on
+    web-trained ones, by training seed; positive: each does better where it was the training text.
     """
 
     def cells() -> Iterator[Cell]:

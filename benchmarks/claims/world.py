@@ -78,9 +78,12 @@ class View:
     def __post_init__(self) -> None:
         if self.panel.dense is None:
             raise NoEvidence(f"{self.panel.name}: no record of the dense model in the same setting")
-        self._dense = outcomes.vector(self.panel.dense, self.panel.dense, self.outcome, self.panel.neutral)
-        if self._dense is None:
-            raise NoEvidence(f"{self.panel.name}: its records have no {outcomes.DESCRIBED.get(self.outcome, self.outcome)}")
+        dense = outcomes.vector(self.panel.dense, self.panel.dense, self.outcome, self.panel.neutral)
+        if dense is None:
+            raise NoEvidence(
+                f"{self.panel.name}: its records have no {outcomes.DESCRIBED.get(self.outcome, self.outcome)}"
+            )
+        self._dense = dense
 
     @property
     def unit(self) -> str:
@@ -183,16 +186,18 @@ class World:
         for model, losses in held.items():
             taken = used[model] | set(training_sources(model))
             found[model] = tuple(
-                sorted(n for n, value in losses.items() if n not in taken and value <= min(losses.values()) + outcomes.FAR)
+                sorted(
+                    n for n, value in losses.items() if n not in taken and value <= min(losses.values()) + outcomes.FAR
+                )
             )
         return found
 
     def main(self, model: str, methods: Sequence[str] = (), least: int = 2) -> Panel:
         """The model's largest panel of ordinary draws that has the methods; raises :class:`NoEvidence`."""
         for panel in self.panels:
-            if panel.model == model and ordinary(panel.case) and set(methods) <= set(panel.methods):
-                if max(map(len, panel.cells.values())) >= least:
-                    return panel
+            fits = panel.model == model and ordinary(panel.case) and set(methods) <= set(panel.methods)
+            if fits and max(map(len, panel.cells.values())) >= least:
+                return panel
         raise NoEvidence(f"no records of {label(model)} with {', '.join(methods) or 'two draws of a source'}")
 
     def some(self, pattern: str = "", least: int = 2) -> list[Panel]:
@@ -205,6 +210,10 @@ class World:
                 except NoEvidence:
                     continue
         return panels
+
+    def all(self, pattern: str = "") -> list[Panel]:
+        """Every panel of ordinary draws of the models whose name fits."""
+        return [p for p in self.panels if re.search(pattern, p.model) and ordinary(p.case)]
 
     def sweep(self, model: str, **fixed: Any) -> list[Panel]:
         """Panels of a model in which these settings of the draw hold, fewest tokens first."""

@@ -52,7 +52,13 @@ def concordance(values: np.ndarray, generator: np.random.Generator, rounds: int 
     low, high = np.quantile(_w(again), [0.025, 0.975])
     winners = tuple(int(i) for i in means.argmin(axis=1))
     return Concordance(
-        w, float(low), float(high), float(shuffled.mean()), float(np.quantile(shuffled, 0.95)), max(p_free, p_alike), winners
+        w,
+        float(low),
+        float(high),
+        float(shuffled.mean()),
+        float(np.quantile(shuffled, 0.95)),
+        max(p_free, p_alike),
+        winners,
     )
 
 

@@ -287,15 +287,17 @@ def test_other_threads_and_batch_size_do_not_fail_a_gate(suite, copied, mini, tm
     assert max(abs(change.interval.estimate) for change in found.cases) < 1e-5
 
 
-def test_a_corrupt_record_is_set_aside_recomputed_and_said(suite, copied):
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]])
+def test_a_corrupt_record_is_set_aside_recomputed_and_said(suite, copied, workers):
     before = records(suite.store)
     victim = sorted((suite.store / "records").glob("*.gz"))[0]
     victim.write_bytes(victim.read_bytes()[:40])
-    done = suite()
+    done = suite(*workers)
     assert done.returncode == 0
-    assert "set aside" in done.stdout
+    assert "1 unreadable records were set aside" in done.stdout
     assert records(suite.store) == before
     assert list((suite.store / "set-aside").iterdir())
+    assert "1 unreadable records were set aside" in (suite.store / "report.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -34,3 +34,19 @@ def test_near_domains_are_all_judged():
     group = make_groups(manifest, shifted(records, "news", 0.5))[0]
     assert group.far_domains == {}
     assert {domain for domain, _ in group.documents} == {"web", "news"}
+
+
+def test_draws_that_one_document_fills_are_said():
+    manifest, records = simulate(World(documents=4))
+    groups = make_groups(manifest, records)
+    drawn = [record for record in records if record.draw or record.case["draw"]]
+    for record in drawn:
+        record.draw = {**record.draw, "source": record.case["draw"]["source"], "seed": record.case["draw"]["seed"]}
+        record.draw["windows"] = [[0, 0], [1, 0], [2, 0], [3, 0]]
+    assert not any("one document fills" in note for note in notes(manifest, records, groups))
+    drawn[0].draw["windows"] = [[0, 0], [0, 9], [0, 18], [1, 0]]
+    [said] = [note for note in notes(manifest, records, groups) if "one document fills" in note]
+    assert said.startswith("one document fills more than half of 1 draws")
+    assert said.endswith("(3 of 4 sequences)")
+    drawn[0].draw["loader"] = "gptq"  # one joined text is meant to be the only one
+    assert not any("one document fills" in note for note in notes(manifest, records, groups))

@@ -1,0 +1,90 @@
+"""B23 to B25: reconstruction error of the final block on calibration text and on held-out text (arXiv 2406.15524)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from benchmarks.claims.common import Settings, gather
+from benchmarks.claims.evidence import Cell, Effect
+from benchmarks.claims.world import Panel, World
+from fixtures.records import Record
+from reports.statistics.group_contrast import group_contrast
+
+
+def final(record: Record) -> dict[str, dict[str, float]] | None:
+    """``pruned`` and ``reconstructed`` mean squared error of the last block, by ``calibration`` and ``held_out``."""
+    blocks = (record.compression.get("details") or {}).get("reconstruction") or []
+    return blocks[-1] if blocks and "reconstructed" in blocks[-1] else None
+
+
+def _errors(panel: Panel, method: str, text: str, stage: str = "reconstructed") -> list[np.ndarray] | None:
+    """Log errors ``[n_draws]`` of every source; None if a record lacks them."""
+    found = []
+    for source in panel.sources([method]):
+        held = panel.cells[method, source]
+        entries = [final(held[seed]) for seed in sorted(held)]
+        values = [entry[stage].get(text) for entry in entries if entry]
+        if len(values) < len(held) or len(values) < 2 or any(not value for value in values):
+            return None
+        found.append(np.log([float(value) for value in values if value]))
+    return found or None
+
+
+def _change(panel: Panel, after: str, before: str, text: str, stage: str = "reconstructed") -> Effect | None:
+    """Mean of log(error with / error without), of the same draws."""
+    first = _errors(panel, after, text)
+    second = _errors(panel, before, text, stage)
+    if first is None or second is None or [a.size for a in first] != [b.size for b in second]:
+        return None
+    paired = [a - b for a, b in zip(first, second, strict=True)]
+    return Effect(group_contrast(paired, [1 / len(paired)] * len(paired)))
+
+
+def overfit(world: World, settings: Settings) -> list[Cell]:
+    """B23: log of the held-out error with the last technique over that without; positive: it overfits."""
+
+    def cells() -> Iterator[Cell]:
+        for panel in world.all():
+            for after in panel.calibrated:
+                before = after.rpartition("+")[0]
+                if after.endswith(settings["suffix"]) and before in panel.methods:
+                    test = _change(panel, after, before, "held_out")
+                    train = _change(panel, after, before, "calibration")
+                    if test is not None and train is not None:
+                        detail = (
+                            f"calibration error: log ratio {train.estimate:.3g} [{train.low:.3g}, {train.high:.3g}]"
+                        )
+                        name = f"{panel.name} {after} over {before}"
+                        yield Cell(name, "", test, "log ratio of held-out errors", 0.0, detail)
+
+    return gather(cells())
+
+
+def reductions(world: World, settings: Settings) -> list[Cell]:
+    """B24: how much each technique lowers the calibration error of what stood before it, minus the published bound."""
+
+    def cells() -> Iterator[Cell]:
+        for panel in world.all():
+            for after in panel.calibrated:
+                before, plus, technique = after.rpartition("+")
+                bound = settings["bounds"].get(technique) if plus else None
+                if bound is None:
+                    continue
+                stage = "pruned" if "+" not in before else "reconstructed"
+                change = _change(panel, after, after if stage == "pruned" else before, "calibration", stage)
+                if change is not None:
+                    limit = -float(np.log(1 - bound))  # a reduction by half is a log ratio of .69
+                    name = f"{panel.name} {after}"
+                    detail = f"reduction {1 - np.exp(change.estimate):.0%}, bound {bound:.0%}"
+                    yield Cell(name, "", _negated(change), "log of error before over error after", limit, detail)
+
+    return gather(cells())
+
+
+def _negated(effect: Effect) -> Effect:
+    from reports.statistics import Interval
+
+    held = effect.interval
+    return Effect(Interval.of_t(-held.estimate, held.error, held.df, held.confidence))

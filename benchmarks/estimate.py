@@ -1,0 +1,95 @@
+"""How long cases would take and how much disk they need, from measured rates (``benchmarks/rates.toml``)."""
+
+from __future__ import annotations
+
+import functools
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fixtures.records import Case
+
+RATES = Path(__file__).with_name("rates.toml")
+UNITS = {"k": 1e3, "m": 1e6, "b": 1e9}
+ITEMS = 3000  # of a task, where a profile asks for all: the mean over the nine
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """``hours`` of one GPU and ``disk`` in bytes for ``cases``; ``unknown``: models whose size is not in their name."""
+
+    cases: int
+    hours: float
+    disk: float
+    unknown: tuple[str, ...]
+
+    def __str__(self) -> str:
+        hours = f"{self.hours:,.0f}" if self.hours >= 10 else f"{self.hours:.2g}"
+        text = (
+            f"about {hours} GPU hours on {rates()['gpu']} and {self.disk / 1e9:.3g} GB of disk for {self.cases:,} cases"
+        )
+        return text + (f"; not counted, since their size is unknown: {', '.join(self.unknown)}" if self.unknown else "")
+
+
+@functools.cache
+def rates() -> dict[str, Any]:
+    return tomllib.loads(RATES.read_text(encoding="utf-8"))
+
+
+def parameters(model: str) -> float | None:
+    """From a name such as ``meta-llama/Llama-3.2-1B`` or ``smollm2-135m``; None if it does not say.
+
+    >>> parameters("facebook/opt-6.7b"), parameters("smollm2-135m"), parameters("org/thing")
+    (6700000000.0, 135000000.0, None)
+    """
+    found = re.findall(r"(?<![\w.])(\d+(?:\.\d+)?)([kmb])(?![a-z])", model.lower().replace("_", "-").replace("-", " "))
+    return float(found[-1][0]) * UNITS[found[-1][1]] if found else None
+
+
+def compress_seconds(case: Case, size: float) -> float:
+    """Through both measured shapes of the algorithm in a straight line; SparseGPT's where it was not measured."""
+    if case.draw is None:
+        return 0.0
+    table = rates()["compress"]
+    name = next((name for name in table["seconds"] if name in case.method), "sparsegpt")
+    small, large = table["seconds"][name]
+    each = (large - small) / ((table["large"] - table["small"]) * table["tokens"])
+    start = small - each * table["small"] * table["tokens"]
+    return start + each * size * case.draw.n_sequences * case.draw.sequence_length
+
+
+def score_seconds(case: Case, size: float) -> float:
+    table, spec = rates()["score"], case.evaluation
+    items = len(spec.tasks) * (spec.items or ITEMS)
+    tokens = items * table["item_tokens"] + len(spec.domains) * spec.documents * spec.document_tokens
+    return items * table["item_seconds"] + size * tokens / table["forward"]
+
+
+def estimate(cases: Iterable[Case]) -> Estimate:
+    """Calibration-free methods are scored once a model; models of unknown size are left out and named."""
+    import compressors
+
+    seconds, disk, count = 0.0, 0.0, 0
+    unknown: dict[str, None] = {}
+    held: set[str] = set()
+    scored: set[tuple[Any, ...]] = set()
+    for case in cases:
+        size = parameters(case.model)
+        count += 1
+        disk += rates()["disk"]["record"]
+        if size is None:
+            unknown[case.model] = None
+            continue
+        if case.model not in held and "/" in case.model:
+            disk += 2 * size  # bfloat16
+        held.add(case.model)
+        seconds += compress_seconds(case, size)
+        free = case.draw is None or not compressors.parse(case.method).calibrated
+        key = (case.model, case.method, case.evaluation, case.batch_size)
+        if not (free and key in scored):
+            seconds += score_seconds(case, size)
+        scored.add(key)
+    return Estimate(count, seconds / 3600, disk, tuple(unknown))

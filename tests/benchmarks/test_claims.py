@@ -1,0 +1,257 @@
+"""The claims themselves: the rows, and the verdicts of simulated records in which it is known what is so."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmarks.claims import Cell, Effect
+from benchmarks.claims import __main__ as command
+from benchmarks.claims import judge as judging
+from benchmarks.claims.judge import Claim, ClaimError, judge, load
+from benchmarks.claims.rules import CANNOT_TELL, DOES_NOT, NOT_RUN, REPLICATES
+from benchmarks.claims.table import as_json, markdown
+from benchmarks.claims.world import World
+from fixtures.bundle import bundle
+from fixtures.store import Store
+from reports.statistics import Interval
+from tests.helpers_claims import METHODS, SOURCES, Truth, records
+
+DAMAGE = {"gptq-w4g64": 0.1, "gptq-w3g64": 0.4, "spqr-w4g16": 0.1, "awq-w3g64": 0.4, "wanda-0.5": 0.6}
+DAMAGE |= {"wanda-2of4": 0.6, "sparsegpt-0.5": 0.6, "sparsegpt-2of4": 0.6}
+SPREAD = {"spqr-w4g16": 0.01, "gptq-w4g64": 0.03, "awq-w3g64": 0.03, "gptq-w3g64": 0.08, "wanda-2of4": 0.09}
+SPREAD |= {"sparsegpt-2of4": 0.27, "wanda-0.5": 0.05, "sparsegpt-0.5": 0.05}
+NEAR = {source: 0.1 * k for k, source in enumerate(SOURCES)}
+FAMILY = {
+    f"{letter}{n}" for letter, most in (("A", 24), ("B", 27), ("C", 24), ("X", 4), ("M", 6)) for n in range(1, most + 1)
+}
+
+
+def claim(name, **changes):
+    return replace(next(row for row in load() if row.id == name), **changes)
+
+
+def verdict(name, *truths, settings=None, published=None):
+    chosen = claim(name)
+    if settings:
+        chosen = replace(chosen, settings={**chosen.settings, **settings})
+    world = World([record for truth in truths for record in records(truth)], published)
+    return judge([chosen], world)[0]
+
+
+def test_every_claim_has_its_row():
+    rows = load()
+    assert {row.id for row in rows} == FAMILY
+    assert all(row.claim and row.command and row.needs for row in rows)
+
+
+def test_only_what_was_read_in_a_paper_or_its_code_would_be_gated_on():
+    assert {grade for row in load() for grade in row.grade.split("/") if grade} <= {"P", "C", "N", "S"}
+
+
+def test_statistics_that_are_named_exist():
+    for row in load():
+        if row.statistic:
+            module, _, name = row.statistic.partition(".")
+            assert callable(getattr(__import__(f"benchmarks.claims.{module}", fromlist=[name]), name)), row.id
+
+
+@pytest.mark.parametrize("row", load(), ids=lambda row: row.id)
+def test_without_records_a_claim_is_not_run(row):
+    result = judge([row], World([]))[0]
+    assert result.verdict == NOT_RUN
+    assert result.claim.command in markdown([result], {"records": 0})
+
+
+# (claim, what is so, verdict)
+WORLDS = [
+    ("A1", Truth(damage=DAMAGE, draw_sd=0.1, tasks=("arc_easy", "piqa"), items=120), REPLICATES),
+    ("A2", Truth(damage=dict.fromkeys(METHODS, 0.6), draw_sd=SPREAD), REPLICATES),
+    ("A2", Truth(damage=dict.fromkeys(METHODS, 0.6), draw_sd={**SPREAD, "spqr-w4g16": 0.5}), DOES_NOT),
+    ("A3", Truth(source={s: 3 * v for s, v in NEAR.items()}, draw_sd=0.01), REPLICATES),
+    ("A3", Truth(draw_sd=0.1), DOES_NOT),
+    ("A4", Truth(source=NEAR), REPLICATES),
+    ("A12", Truth(task_source={("piqa", "c4"): 0.5, ("arc_easy", "dclm"): 0.4}), REPLICATES),
+    ("A20", Truth(damage={**DAMAGE, "spqr-w4g16": 0.1}), REPLICATES),
+    ("A20", Truth(damage={**DAMAGE, "gptq-w4g64": 2.0}), DOES_NOT),
+    ("A21", Truth(draw_sd=SPREAD), REPLICATES),
+    ("A21", Truth(draw_sd={**SPREAD, "awq-w3g64": 0.5}), DOES_NOT),
+    ("A24", Truth(), REPLICATES),
+    ("B1", Truth(damage=DAMAGE, source=NEAR), REPLICATES),
+    ("B1", Truth(damage=dict.fromkeys(METHODS, 9.0), draw_sd=0.01), DOES_NOT),
+    ("B12", Truth(source=NEAR), REPLICATES),
+    ("M2", Truth(), REPLICATES),
+    ("M5", Truth(), REPLICATES),
+]
+
+
+@pytest.mark.parametrize(("name", "truth", "expected"), WORLDS, ids=[f"{n}-{v}" for n, _, v in WORLDS])
+def test_verdicts_of_known_worlds(name, truth, expected):
+    result = verdict(name, truth)
+    assert result.verdict == expected, (result.reason, result.headline)
+
+
+def test_outcomes_that_disagree_cannot_tell():
+    truth = Truth(
+        damage=DAMAGE,
+        source=NEAR,
+        task_source={(t, s): -NEAR[s] for t in ("arc_easy", "hellaswag", "piqa") for s in SOURCES},
+    )
+    result = verdict("B1", truth)
+    assert result.by_outcome["nll"] == REPLICATES != result.by_outcome["bpb"]
+    assert result.verdict == CANNOT_TELL
+    assert "disagree" in result.reason
+
+
+def test_no_source_effect_is_hardly_ever_called_one():
+    found = [
+        verdict("B1", Truth(run=k, seeds=6, methods=("wanda-0.5",), items=8, documents=8)).verdict for k in range(20)
+    ]
+    assert found.count(REPLICATES) <= 2
+
+
+def test_holm_takes_back_what_the_family_makes_likely(monkeypatch):
+    cell = Cell("m wanda-0.5", "nll", Effect(Interval.of_t(2.6, 1.0, 200)), "nats a token")
+    monkeypatch.setattr(judging, "evidence", lambda claim, world: [cell])
+    rows = [Claim(f"A{k}", "c", "", "", "n", "D", "", "x") for k in range(10)]
+    alone, among = judge(rows[:1], World([]))[0], judge(rows, World([]))[0]
+    assert alone.verdict == REPLICATES
+    assert among.p_adjusted == pytest.approx(10 * alone.p)
+    assert among.verdict == CANNOT_TELL
+    assert "Holm" in among.reason
+
+
+def test_amounts_saturate_and_improve():
+    def later(fewer, more):
+        return lambda case: fewer if case.draw.n_sequences < 40 else more
+
+    shapes = [(11, 0.0), (36, 0.0), (144, 0.0)]
+    flat = [
+        Truth(methods=("gptq-w4g64", "sparsegpt-0.5"), sequences=n, length=1024, draw_sd=0.004, noise=0.001)
+        for n, _ in shapes
+    ]
+    assert verdict("A7", *flat, settings={"steps": [[128, 512]]}).verdict == REPLICATES
+    assert verdict("A8", *flat).verdict == DOES_NOT
+    falling = [replace(truth, shift=later(0.2, 0.0)) for truth in flat]
+    assert verdict("A7", *falling, settings={"steps": [[128, 512]]}).verdict == DOES_NOT
+    assert verdict("A8", *falling).verdict == REPLICATES
+
+
+@pytest.mark.parametrize(("power", "law"), [(0.5, "sampling (.5)"), (0.23, "published (.23)")])
+def test_the_law_of_the_spread_is_recovered(power, law):
+    truths = [
+        Truth(methods=("wanda-0.5",), sequences=n, own=1.0, draw_sd=0.2 * n**-power, noise=1e-4, items=8)
+        for n in (4, 16, 64, 256, 1024)
+    ]
+    result = verdict("A9", *truths)
+    shown = [cell for cell, _ in result.cells if cell.outcome == "nll"]
+    assert shown[0].evidence.estimate == pytest.approx(power, abs=0.08)
+    assert law in shown[0].detail
+
+
+def test_the_gap_by_sparsity_and_structure():
+    targets = ("0.3", "0.4", "0.5", "0.6", "0.7", "4of8", "2of4")
+    size = dict(zip(targets, (0.1, 0.2, 0.4, 0.8, 1.6, 0.8, 1.6), strict=True))
+    grows = Truth(
+        methods=tuple(f"wanda-{t}" for t in targets),
+        damage={f"wanda-{t}": size[t] for t in targets},
+        shift=lambda case: size[case.method[6:]] * NEAR[case.draw.source],
+        draw_sd=0.01,
+    )
+    assert verdict("B6", grows).verdict == REPLICATES
+    result = verdict("B5", grows)
+    raw = {cell.outcome: v for cell, v in result.cells if not cell.name.endswith("share") and not cell.shown_only}
+    share = {cell.outcome: v for cell, v in result.cells if cell.name.endswith("share") and not cell.shown_only}
+    assert set(raw.values()) == {REPLICATES}
+    assert REPLICATES not in share.values()  # the gap grows only as the damage does
+    assert result.verdict == CANNOT_TELL
+
+
+def test_packing_changes_the_ranking():
+    turned = Truth(
+        packing="document", methods=("wanda-0.5",), source=dict(zip(SOURCES, reversed(NEAR.values()), strict=True))
+    )
+    assert verdict("B27", Truth(methods=("wanda-0.5",), source=NEAR), turned).verdict == REPLICATES
+
+
+def test_training_text_that_helps_is_seen_and_chance_is_not():
+    sources = ("encyclopedia", "web", "news", "dialogue")
+    names = [f"known-corpus-1m({c}){s}" for c in ("encyclopedia", "web", "news") for s in ("", "@1", "@2")]
+
+    def world(help):
+        def shift(case):
+            return -help * (case.draw.source in case.model) - 0.05 * (case.draw.source == "dialogue")
+
+        kind = {"methods": ("wanda-0.5",), "sources": sources, "domains": (*sources, "alpaca"), "tasks": (), "seeds": 3}
+        return [Truth(model=name, shift=shift, run=k, draw_sd=0.01, **kind) for k, name in enumerate(names)]
+
+    assert verdict("B10", *world(0.2)).verdict == REPLICATES
+    assert verdict("B13", *world(0.2)).verdict == REPLICATES
+    assert verdict("B10", *world(-0.2)).verdict == DOES_NOT
+    assert verdict("B10", *world(0.0)).verdict in (CANNOT_TELL, DOES_NOT)
+
+
+def test_published_orders():
+    rng = np.random.default_rng(0)
+    same = {"one": {s: 60 + rng.normal(size=80) for s in "abc"}}
+    apart = {"one": {s: 60 + 9 * k + rng.normal(size=20) for k, s in enumerate("abc")}}
+    assert judge([claim("M4")], World([], same))[0].verdict == REPLICATES
+    assert judge([claim("M4")], World([], apart))[0].verdict == DOES_NOT
+
+
+def test_a_draw_made_again_otherwise_is_seen():
+    made = records(Truth(seeds=2))
+    made[5].draw["windows"] = [[0, 1]]
+    assert judge([claim("A24")], World(made))[0].verdict == DOES_NOT
+    overlap = records(Truth(seeds=2, methods=("wanda-0.5",)))
+    overlap[1].draw["document_ids"] = overlap[2].draw["document_ids"]
+    assert judge([claim("M5")], World(overlap))[0].verdict == DOES_NOT
+
+
+def test_a_calibration_free_method_that_varies_is_seen():
+    made = records(Truth(seeds=2))
+    next(record for record in made if record.case["method"] == "rtn-w4g64").keys["weights_hash"] = "other"
+    assert judge([claim("M2")], World(made))[0].verdict == DOES_NOT
+
+
+def test_batch_size_twins():
+    made = records(Truth(seeds=2, methods=("wanda-0.5",)))
+    twin = made[1]
+    for change, expected in ((0.0, REPLICATES), (0.05, DOES_NOT)):
+        case = {**twin.case, "batch_size": 4, "control": "batch4", "id": f"{twin.id}-batch4"}
+        nll = {n: replace(s, nll=[v + 100 * change for v in s.nll]) for n, s in twin.nll.items()}
+        tasks = {
+            n: replace(s, loglikelihoods=[[v - 10 * change for v in r] for r in s.loglikelihoods])
+            for n, s in twin.tasks.items()
+        }
+        again = replace(twin, case=case, nll=nll, tasks=tasks)
+        assert judge([claim("M3")], World([*made, again]))[0].verdict == expected
+
+
+def test_command_reads_stores_and_bundles(tmp_path, capsys):
+    store = Store(tmp_path / "store")
+    for record in records(Truth(seeds=2, methods=("rtn-w4g64", "wanda-0.5"))):
+        store.save(record.keys["record"], record)
+    bundle(store, tmp_path / "bundle")
+    for folder in ("store", "bundle"):
+        assert command.main(["--store", str(tmp_path / folder), "--out", str(tmp_path), "--only", "M2,B1"]) == 0
+        found = json.loads((tmp_path / "claims.json").read_text())
+        assert {row["id"]: row["verdict"] for row in found["claims"]}["M2"] == REPLICATES
+    assert "M2   replicates" in capsys.readouterr().out
+    assert command.main(["--store", str(tmp_path / "nowhere")]) == 2
+    assert "neither a store" in capsys.readouterr().err
+
+
+def test_rows_with_errors_are_named(tmp_path):
+    path = tmp_path / "claims.toml"
+    path.write_text('[[claim]]\nid = "A1"\nrulle = "D"\n')
+    with pytest.raises(ClaimError, match="'A1': no field 'rulle'"):
+        judging.load(path)
+
+
+def test_json_has_builtins_only():
+    results = judge([claim("A4"), claim("M2"), claim("C1")], World(records(Truth(seeds=3))))
+    json.dumps(as_json(results, {}), allow_nan=False)
