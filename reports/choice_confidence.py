@@ -65,7 +65,7 @@ def at_temperature(scores: TaskScores, temperature: float) -> dict[str, float]:
 def across_tasks(record: Record, tasks: Sequence[str], fitted_on: Record | None = None) -> dict[str, dict[str, float]]:
     """{task: figures} with the temperature that the *other* tasks' items ask for.
 
-    ``fitted_on`` is another record of the same model, for instance scored with masked tokens: masked temperature scaling.
+    ``fitted_on`` is another record of the same model, for instance scored with masked tokens: masked scaling.
     Raises ``ValueError`` for fewer than two tasks with a choice.
     """
     if len(tasks) < 2:

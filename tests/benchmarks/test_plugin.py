@@ -465,7 +465,7 @@ def test_distilled_data_is_on_the_same_axes(suite, mini):
     done = suite("--profile", str(profile), "-m", "case(method='dm-ipc1+mts', seed=1)", "-v")
     assert "convnet2w4-digits-dm-ipc1+mts-real-s1" in done.stdout
     assert "2 passed" in done.stdout.replace(" gates", ""), done.stdout
-    done = suite("--profile", str(profile), "-k", "convnet", "-n", "2")
+    done = suite("--profile", str(profile), "-k", "convnet")
     report = json.loads((suite.store / "report.json").read_text())
     rows = [row for row in report["distilled"] if row["trained"] == "dc-ipc2+mdt"]
     assert {(row["calibrator"], row["source"]) for row in rows} == {
