@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,8 @@ def scaling_fails(world: World, settings: Settings) -> list[Cell]:
 
     def cells() -> Iterator[Cell]:
         for source in SOURCES:
-            for cell in _against_control(world, lambda r, s=source: _after(r, s, "exact", 0), "points of ECE"):  # type: ignore[misc]
+            after = partial(_after, source=source, fit="exact", index=0)
+            for cell in _against_control(world, after, "points of ECE"):
                 yield Cell(f"{cell.name} {source}", "", cell.evidence, cell.unit, 0.0, cell.detail)
 
     return gather(cells())
@@ -147,10 +149,9 @@ def masked_beats_exact(world: World, settings: Settings) -> list[Cell]:
     def cells() -> Iterator[Cell]:
         for sets in distilled(world):
             for source in SOURCES:
-                plain = sets.values(lambda row, s=source: _after(row, s, "exact", 0))  # type: ignore[misc]
+                plain = sets.values(partial(_after, source=source, fit="exact", index=0))
                 honest, best = (
-                    sets.values(lambda row, s=source, h=how: _masked(row, s, "exact", h))  # type: ignore[misc]
-                    for how in ("honest", "oracle")
+                    sets.values(partial(_masked, source=source, fit="exact", how=how)) for how in ("honest", "oracle")
                 )
                 lower = 100 * (1 - best / plain).mean()
                 detail = f"TS {plain.mean():.1f}; with the ratio chosen on the test images {lower:.0f} % lower"
@@ -165,10 +166,9 @@ def two_by_two(world: World, settings: Settings) -> list[Cell]:
     def cells() -> Iterator[Cell]:
         for sets in distilled(world):
             for fit in ("legacy", "exact"):
+                plain = sets.values(partial(_after, source="distilled", fit=fit, index=0))
                 for how in ("oracle", "honest"):
-                    gain = sets.values(
-                        lambda r, f=fit, h=how: _after(r, "distilled", f, 0) - _masked(r, "distilled", f, h)
-                    )  # type: ignore[misc]
+                    gain = plain - sets.values(partial(_masked, source="distilled", fit=fit, how=how))
                     yield Cell(f"{sets.label} {fit} fit, {how} ratio", "", _paired(gain), "points of ECE", 0.0)
 
     return gather(cells())
