@@ -204,6 +204,43 @@ def masked_distillation(world: World, settings: Settings) -> list[Cell]:
     return gather(cells())
 
 
+def gain_by_count(world: World, settings: Settings) -> list[Cell]:
+    """C9: relative gain of MTS (honest ratio) over exact TS at one image a class, minus that at ten, paired by seed."""
+
+    def relative(row: Row) -> float:
+        plain = _after(row, "real-matched", "exact", 0)
+        return 100 * (plain - _masked(row, "real-matched", "exact", "honest")) / plain
+
+    def cells() -> Iterator[Cell]:
+        held = {(s.first["model"], s.name): s for s in distilled(world)}
+        for (model, name), sets in held.items():
+            more = held.get((model, name.replace("-ipc1", "-ipc10", 1)))
+            if sets.first["ipc"] == 1 and more and sorted(more.rows) == sorted(sets.rows):
+                evidence = _paired(sets.values(relative) - more.values(relative))
+                yield Cell(f"{sets.label} against {more.name}", "", evidence, "% of the ECE", 0.0)
+
+    return gather(cells())
+
+
+def both_beat_either(world: World, settings: Settings) -> list[Cell]:
+    """C13: ECE of the better of MDT alone and MTS alone, minus that of both, paired by seed."""
+
+    def cells() -> Iterator[Cell]:
+        held = {(s.first["model"], s.name): s for s in distilled(world)}
+        for (model, name), sets in held.items():
+            plain = held.get((model, name.split("+")[0]))
+            if not sets.first["mdt"] or plain is None or sorted(plain.rows) != sorted(sets.rows):
+                continue
+            for source in SOURCES:
+                masked = partial(_masked, source=source, fit="exact", how="honest")
+                alone = [sets.values(lambda row: 100 * row["none"][ECE]), plain.values(masked)]
+                better = min(alone, key=lambda values: float(values.mean()))
+                evidence = _paired(better - sets.values(masked))
+                yield Cell(f"{sets.label} {source}", "", evidence, "points of ECE", 0.0)
+
+    return gather(cells())
+
+
 def published_accuracy(world: World, settings: Settings) -> list[Cell]:
     """C24: accuracy within two published SDs and our own interval of the published one; full budget only."""
 
