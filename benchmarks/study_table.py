@@ -35,14 +35,16 @@ def cell(sets: Sets, of: Callable[[Row], float], digits: int = 1) -> str:
 
 def plain_table(found: Sequence[Sets]) -> list[str]:
     """What networks are before anything is calibrated, and what the best temperature on the test images would leave."""
-    lines = ["| trained on | iterations | epochs | sets × nets | accuracy | ECE | confidence − accuracy | NLL | best T | ECE at best T |",
-             "|---|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    head = ["trained on", "iterations", "epochs", "sets × nets", "accuracy", "ECE", "confidence − accuracy", "NLL"]
+    head += ["best T", "ECE at best T"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for s in found:
         first = s.first
         share = "–" if first["share"] is None else f"{100 * first['share']:.3g} %"
         nets = max(map(len, s.rows.values()))
         cells = [
-            s.name, share, str(first["epochs"]), f"{len(s.rows)} × {nets}", cell(s, lambda r: 100 * r["none"][ACCURACY]),
+            s.name, share, str(first["epochs"]), f"{len(s.rows)} × {nets}",
+            cell(s, lambda r: 100 * r["none"][ACCURACY]),
             cell(s, lambda r: 100 * r["none"][ECE]), cell(s, lambda r: 100 * r["none"][GAP]),
             cell(s, lambda r: r["none"][1], 2), cell(s, lambda r: r["oracle_T"], 2),
             cell(s, lambda r: 100 * r["oracle"][ECE]),
