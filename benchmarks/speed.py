@@ -200,10 +200,16 @@ def main(paths: list[str]) -> None:
     """Print the table of each JSON file that ``--benchmark-json`` wrote."""
     for path in paths:
         found = json.loads(Path(path).read_text())
-        info = found["benchmarks"][0]["extra_info"]
-        floor = f"floor {info['floor']:.2f} s, " if info["floor"] else ""
-        print(f"{path}, {found['datetime'][:10]}: {floor}{info['blocks']} blocks\n")
-        print(table(found["benchmarks"]) + "\n")
+        sweeps = [run["extra_info"] for run in found["benchmarks"] if "sweep" in run["extra_info"]]
+        runs = [run for run in found["benchmarks"] if "sweep" not in run["extra_info"]]
+        print(f"{path}, {found['datetime'][:10]}")
+        if runs:
+            info = runs[0]["extra_info"]
+            floor = f"floor {info['floor']:.2f} s, " if info["floor"] else ""
+            print(f"{floor}{info['blocks']} blocks\n\n{table(runs)}\n")
+        for info in sweeps:
+            amounts = f"{len(info['amounts'])} amounts up to {info['amounts'][-1]} sequences"
+            print(f"{info['method']}: {amounts} {info['sweep']:.2f} s, the largest alone {info['largest']:.2f} s")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from benchmarks.speed import (
+    BATCH_SIZE,
     METHODS,
     MORE,
     SHAPES,
@@ -130,3 +131,39 @@ def test_compression_speed(
         print(f"\n{method:>24}: {best}", flush=True)
     accounted = sum(best.seconds[name] for name in ("forward", "statistics", "solve")) / best.seconds["total"]
     assert 0.5 < accounted < 1.01, "stages overlap, or most of the time is in none"
+
+
+@pytest.mark.parametrize("spelling", ["wanda-0.5", "gptq-w4g{group_size}", "sparsegpt-0.5"])
+def test_a_sweep_of_amounts(
+    spelling: str, dense: Any, device: str, benchmark: Any, capsys: Any, request: pytest.FixtureRequest
+) -> None:
+    """1, 2, 4 ... sequences of one draw in one pass, and its largest amount alone: how much more is the whole sweep?"""
+    if device == "cpu" and not request.config.getoption("shape"):
+        pytest.skip("on a CPU only with --shape")
+    from compressors import compress, compress_prefixes
+
+    shape, model, restore, ids, _ = dense
+    method = spelling.format(group_size=shape.group_size)
+    # Sixteen times the sequences, each a sixteenth as long: 2,048 of 128 tokens at the scale of the papers.
+    short = ids.reshape(16 * len(ids), -1)
+    amounts = [1 << power for power in range(len(short).bit_length())]
+    restore()
+    warm(model, ids, method)
+    restore()
+    batch_size = 16 * BATCH_SIZE
+    swept = benchmark.pedantic(
+        lambda: compress_prefixes(model, short, method, amounts, batch_size=batch_size), rounds=1
+    )
+    largest = compress(model, short, method, propagation="dense", batch_size=batch_size)
+    seconds, alone = swept[-1].report.seconds["total"], largest.seconds["total"]
+    benchmark.group = "sweep"
+    benchmark.extra_info.update(method=method, amounts=amounts, sweep=seconds, largest=alone, ratio=seconds / alone)
+    with capsys.disabled():
+        parts = ", ".join(f"{name} {swept[-1].report.seconds[name]:.2f}" for name in ("forward", "statistics", "solve"))
+        print(
+            f"\n{method:>24}: {len(amounts)} amounts {seconds:.2f} s ({parts}), the largest alone {alone:.2f} s: "
+            f"{seconds / alone:.2f} x", flush=True,
+        )  # fmt: skip
+    errors = [[linear.relative_error for linear in report.linears] for report in (swept[-1].report, largest)]
+    assert errors[0] == pytest.approx(errors[1], rel=0.02), "the sweep's largest amount is not what it is alone"
+    assert seconds < alone * len(amounts)

@@ -10,7 +10,7 @@ kept entry of the same group that the metric ranks lowest, and a row also stops 
 
 Deviations from the reference code:
 
-- all linears are refined, where it leaves those of the MLP alone unless told otherwise;
+- all linears are refined, where it leaves those of the MLP alone unless told otherwise (``only=attention`` does);
 - it takes from SparseGPT only the metric, summed over no data; here the start is the base's own result, updated weights
   included, an entry that grows back has its dense value, and 0 cycles are the base exactly;
 - the error is a sum over 2,048 tokens whatever the length of the sequences, so that the threshold means one thing;
@@ -197,9 +197,9 @@ def solve(weights: list[Tensor], seen: Statistics, method: Method) -> list[Solve
         return started
     assert seen.mean is not None
     assert seen.norms is not None
-    solved: list[Solved] = []
-    for some in _stacks(weights):
-        parts = started[len(solved) : len(solved) + len(some)]
+    solved = list(started)
+    for places in _stacks(weights, _chosen(seen.names or ("attention",) * len(weights), str(settings["only"]))):
+        parts, some = [started[i] for i in places], [weights[i] for i in places]
         start = torch.cat([part.weight for part in parts])
         # A kept weight that is exactly zero would count as pruned and could only be traded for another zero.
         done = refine(
@@ -208,16 +208,22 @@ def solve(weights: list[Tensor], seen: Statistics, method: Method) -> list[Solve
             same_sign=bool(settings["samesign"]), group=method.target.group,
         )  # fmt: skip
         news = done.weight.split([weight.shape[0] for weight in some])
-        solved += [part._replace(weight=new) for part, new in zip(parts, news, strict=True)]
+        for i, part, new in zip(places, parts, news, strict=True):
+            solved[i] = part._replace(weight=new)
     return solved
 
 
-def _stacks(weights: list[Tensor]) -> list[list[Tensor]]:
-    """The weights in runs of at most ``STACKED`` entries (or one weight): rows do not depend on each other."""
-    runs: list[list[Tensor]] = []
-    for weight in weights:
-        if runs and sum(other.numel() for other in runs[-1]) + weight.numel() <= STACKED:
-            runs[-1].append(weight)
+def _chosen(names: tuple[str, ...], only: str) -> list[int]:
+    """The places of the linears to refine: all, or those with "att" in their own names or their modules'."""
+    return [i for i, name in enumerate(names) if only == "all" or "att" in name.rsplit("layers.", 1)[-1]]
+
+
+def _stacks(weights: list[Tensor], places: list[int]) -> list[list[int]]:
+    """The places in runs of at most ``STACKED`` entries (or one weight): rows do not depend on each other."""
+    runs: list[list[int]] = []
+    for place in places:
+        if runs and sum(weights[i].numel() for i in [*runs[-1], place]) <= STACKED:
+            runs[-1].append(place)
         else:
-            runs.append([weight])
+            runs.append([place])
     return runs

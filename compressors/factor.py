@@ -51,7 +51,7 @@ def factorize(hessian: Tensor, damp: float, order: Tensor | None = None) -> Fact
         damped = hessian.flip(0, 1)
         damped.diagonal().add_((rest + share * mean).flip(0))
         lower, info = torch.linalg.cholesky_ex(damped)
-        if int(info) == 0 and bool(torch.isfinite(lower.diagonal()).all()):
+        if bool((info == 0) & torch.isfinite(lower.diagonal()).all()):  # the one time that the host waits
             break
         raised += 1
         if raised > MOST_RAISES:

@@ -132,6 +132,10 @@ def parse(spelling: str | Method) -> Method:
     text = spelling.strip()
     match = _SPELLING.fullmatch(text)
     if match is None:
+        if negative := re.search(r"-(-[\d.]+)", text):
+            raise MethodError(
+                f"method {text!r}: sparsity {negative[1]} is the share of zeros; expected 0 <= sparsity < 1"
+            )
         raise MethodError(
             f"method {spelling!r} is not spelled algorithm-target, as in 'gptq-w4g128' or 'wanda-0.5'; "
             f"there are: {', '.join(_examples())}"

@@ -15,6 +15,7 @@ first n sequences are prefix sums: they are solved as they come by, and nothing 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -29,8 +30,8 @@ from compressors.method import Method, MethodError, parse
 from compressors.observe import Enough, Observer
 from compressors.offload import Visits, device_for
 from compressors.originals import staged_copy
-from compressors.report import CompressionError, CompressionReport, LinearReport
-from compressors.results import linear_report, refuse_misfits, refuse_unseen, untouched
+from compressors.report import CompressionError, CompressionReport
+from compressors.results import Ledger, expect_finite, refuse_misfits, refuse_uncalled, untouched
 from compressors.statistics import Statistics, sampling_stride, working_dtype
 
 
@@ -92,13 +93,15 @@ def compress_prefixes(
         for index, block in enumerate(blocks):
             with visits.at(block, changes=False):
                 sweep.block(index, block, captured, last=index == len(blocks) - 1)
+            if index == len(blocks) - 1:
+                sweep.finish()
             say(index + 1, len(blocks), "done")
-    seconds, peak = clock.seconds(), peak_memory(where)
+    seconds, peak, length = clock.seconds(), peak_memory(where), ids.shape[1]
     found = {
         end: Prefix(
             end, sweep.weights[end],
             CompressionReport(
-                str(method), tuple(sweep.reports[end]), seconds, peak, "dense", len(blocks), end, end * ids.shape[1]
+                str(method), tuple(sweep.ledgers[end].reports), seconds, peak, "dense", len(blocks), end, end * length
             ),
         )
         for end in ends
@@ -128,8 +131,18 @@ class _Sweep:
         self.strides = {end: sampling_stride(end, length) for end in ends}
         self.solve = import_module(module_name(method.algorithm)).solve
         self.weights: dict[int, dict[str, Tensor]] = {end: {} for end in ends}
-        self.reports: dict[int, list[LinearReport]] = {end: [] for end in ends}
+        self.ledgers = {end: Ledger() for end in ends}
+        self._coming: list[tuple[int, str, Future[Tensor]]] = []
         self._copy = staged_copy(device) if device.type == "cuda" else None
+        self._thread = ThreadPoolExecutor(1) if device.type == "cuda" else None
+
+    def finish(self) -> None:
+        """Wait for what is on its way to the host."""
+        for ledger in self.ledgers.values():
+            ledger.read()
+        self._arrive(0)
+        if self._thread is not None:
+            self._thread.shutdown()
 
     def block(self, index: int, block: models.Block, captured: Captured, *, last: bool) -> None:
         columns = {name: models.matrix(linear).shape[1] for name, linear in block.linears.items()}
@@ -151,38 +164,50 @@ class _Sweep:
                 if done in ends:
                     with self.clock.stage("solve"):
                         self._solve(done, block, observer)
-        if not bool(finite):
-            raise CompressionError(f"{block.name} puts out NaN or infinite activations")
+        self.ledgers[max(ends)].expect(finite, f"{block.name} puts out NaN or infinite activations")
+        for ledger in self.ledgers.values():
+            ledger.send()
+        self._arrive(len(ends) * len(block.linears))
 
     def _solve(self, end: int, block: models.Block, observer: Observer) -> None:
         """The block's weights by the sequences seen so far."""
-        stride = self.strides[end]
+        stride, ledger = self.strides[end], self.ledgers[end]
         for leader, names in observer.groups().items():
             accumulator = observer.accumulators.get(leader)
             seen = accumulator.so_far(stride) if accumulator else Statistics(0)
             later = [self.strides[other] for other in self.strides if other > end]
             if accumulator and stride not in later:
                 accumulator.forget(stride)
-            refuse_unseen(names, seen, observed=True)
+            refuse_uncalled(names, seen)
+            expect_finite(ledger, names, seen)
             linears = [block.linears[name] for name in names]
             weights = [models.matrix(linear).to(working_dtype(linear.weight.dtype)) for linear in linears]
             if self.method.calibrated and seen.tokens == 0:
                 for name, linear, weight in zip(names, linears, weights, strict=True):
-                    self._keep(end, name, models.matrix(linear), untouched(name, linear, weight))
+                    self._keep(end, name, models.matrix(linear))
+                    ledger.add(untouched(name, linear, weight))
                 continue
-            for name, weight, linear, solved in zip(
-                names, weights, linears, self.solve(weights, seen, self.method), strict=True
-            ):
+            try:
+                found = self.solve(weights, seen._replace(names=tuple(names)), self.method)
+            except Exception:
+                ledger.read()  # inputs that are not finite would explain it
+                raise
+            for name, weight, linear, solved in zip(names, weights, linears, found, strict=True):
                 new = solved.weight.to(models.matrix(linear).dtype)
-                if not bool(torch.isfinite(new).all()):
-                    raise CompressionError(f"{self.method} made NaN or infinite weights of {name}")
-                self._keep(end, name, new, linear_report(name, weight, new, solved, seen))
+                ledger.expect(torch.isfinite(new).all(), f"{self.method} made NaN or infinite weights of {name}")
+                ledger.note(name, weight, new, solved, seen)
+                self._keep(end, name, new)
 
-    def _keep(self, end: int, name: str, weight: Tensor, report: LinearReport) -> None:
-        self.reports[end].append(report)
-        if self._copy is None or not weight.is_cuda:
+    def _keep(self, end: int, name: str, weight: Tensor) -> None:
+        if self._copy is None or self._thread is None or not weight.is_cuda:
             self.weights[end][name] = weight.to("cpu", copy=True)
             return
         ready = torch.cuda.Event()
         ready.record()
-        self.weights[end][name] = self._copy(weight, ready)
+        self._coming.append((end, name, self._thread.submit(self._copy, weight, ready)))
+
+    def _arrive(self, but: int) -> None:
+        """Take in all weights but the last ``but`` that were sent."""
+        while len(self._coming) > but:
+            end, name, copy = self._coming.pop(0)
+            self.weights[end][name] = copy.result()

@@ -83,6 +83,9 @@ RIA_SETTINGS = {
 DSNOT_SETTINGS = {
     "cycles": Setting(50, "swaps a row may make", low=0),
     "threshold": Setting(0.1, "a row stops when its expected error, summed over 2,048 tokens, is this small", low=0.0),
+    "only": Setting(
+        "all", "linears whose entries are swapped; of the others the base's result stays", choices=("all", "attention")
+    ),
     "samesign": Setting(False, "a row also stops before its error would change sign (n:m rows always do)"),
     "power": Setting(1.0, "power of the input's variance that an entry's gain is divided by", low=0.0),
 }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -9,36 +12,99 @@ from compressors import models
 from compressors.method import Method, MethodError
 from compressors.report import CompressionError, LinearReport
 from compressors.solving import Solved, misfit
-from compressors.statistics import Statistics, relative_error
+from compressors.statistics import Statistics, error_sums, ratio
 
 
-def refuse_unseen(names: list[str], seen: Statistics, *, observed: bool) -> None:
-    """Raise ``CompressionError`` for linears that share inputs which nothing or nothing finite was seen of."""
-    if observed and seen.tokens == 0 and not all("expert" in name for name in names):
+class Ledger:
+    """What becomes of linears, noted on the device and read later, so that the host need not wait within a block."""
+
+    def __init__(self) -> None:
+        self.reports: list[LinearReport] = []
+        self._open: list[tuple[Tensor, Callable[[list[float]], LinearReport | None]]] = []
+        self._sent: list[tuple[Any, list[Tensor], list[Callable[[list[float]], LinearReport | None]]]] = []
+
+    def expect(self, good: Tensor, otherwise: str) -> None:
+        """Raise ``CompressionError`` when read, if a boolean turns out false."""
+
+        def check(numbers: list[float]) -> None:
+            if not numbers[0]:
+                raise CompressionError(otherwise)
+
+        self._open.append((good.double().reshape(1), check))
+
+    def add(self, report: LinearReport) -> None:
+        self._open.append((torch.zeros(0, dtype=torch.float64), lambda numbers: report))
+
+    def note(self, name: str, weight: Tensor, new: Tensor, solved: Solved, seen: Statistics) -> None:
+        """What happened to ``weight`` [out, in], which became ``new``, in the model's dtype."""
+        shape, size, bits = (weight.shape[0], weight.shape[1]), new.numel(), 8 * new.element_size()
+        counts = [new.count_nonzero().double()]
+        if seen.norms is not None:
+            counts.append((seen.norms == 0).sum().double())
+        sums = error_sums(weight, new.to(weight.dtype), seen)
+        tokens, stored = seen.tokens, solved._replace(weight=weight.new_empty(0))
+        error_tokens = tokens if seen.hessian is not None else 0 if seen.sample is None else seen.sample.shape[0]
+
+        def report(numbers: list[float]) -> LinearReport:
+            zeros = 1 - int(numbers[0]) / size
+            return LinearReport(
+                name=name,
+                shape=shape,
+                sparsity=zeros,
+                bits=stored.bits(bits, zeros),
+                relative_error=None if sums is None else ratio(*numbers[-2:]),
+                error_tokens=error_tokens,
+                damping=stored.damping,
+                fallbacks=stored.fallbacks,
+                dead_columns=int(numbers[1]) if len(counts) > 1 else 0,
+                tokens=tokens,
+            )
+
+        numbers = torch.stack(counts)
+        self._open.append((numbers if sums is None else torch.cat([numbers, sums]), report))
+
+    def send(self) -> None:
+        """Copy what was noted to the host without waiting, and read what was sent before."""
+        earlier = len(self._sent)
+        tensors, makers = [numbers for numbers, _ in self._open], [make for _, make in self._open]
+        self._open = []
+        away = [numbers for numbers in tensors if numbers.is_cuda]
+        event = None
+        if away:
+            together = torch.cat(away).to("cpu", non_blocking=True)  # pinned, so that this returns at once
+            event = torch.cuda.Event()
+            event.record()
+            parts = iter(together.split([numbers.numel() for numbers in away]))
+            tensors = [next(parts) if numbers.is_cuda else numbers for numbers in tensors]
+        self._sent.append((event, tensors, makers))
+        self._read(earlier)
+
+    def read(self) -> list[LinearReport]:
+        """All reports, in the order in which they were noted."""
+        self.send()
+        self._read(len(self._sent))
+        return self.reports
+
+    def _read(self, count: int) -> None:
+        for _ in range(count):
+            event, tensors, makers = self._sent.pop(0)
+            if event is not None:
+                event.synchronize()
+            for numbers, make in zip(tensors, makers, strict=True):
+                if (report := make(numbers.tolist())) is not None:
+                    self.reports.append(report)
+
+
+def refuse_uncalled(names: list[str], seen: Statistics) -> None:
+    """Raise ``CompressionError`` for linears that nothing was seen of, unless they are experts."""
+    if seen.tokens == 0 and not all("expert" in name for name in names):
         raise CompressionError(f"{names[0]} was never called, so there is nothing to calibrate it on")
-    if seen.norms is not None and not bool(torch.isfinite(seen.norms).all()):
-        raise CompressionError(f"the inputs of {names[0]} are NaN or infinite")
 
 
-def linear_report(name: str, weight: Tensor, new: Tensor, solved: Solved, seen: Statistics) -> LinearReport:
-    """What happened to ``weight`` [out, in], which became ``new``, in the model's dtype."""
-    zeros = 1 - int(new.count_nonzero()) / new.numel()
-    return LinearReport(
-        name=name,
-        shape=(weight.shape[0], weight.shape[1]),
-        sparsity=zeros,
-        bits=solved.bits(8 * new.element_size(), zeros),
-        relative_error=relative_error(weight, new.to(weight.dtype), seen),
-        error_tokens=seen.tokens if seen.hessian is not None else _rows(seen.sample),
-        damping=solved.damping,
-        fallbacks=solved.fallbacks,
-        dead_columns=0 if seen.norms is None else int((seen.norms == 0).sum()),
-        tokens=seen.tokens,
-    )
-
-
-def _rows(sample: Tensor | None) -> int:
-    return 0 if sample is None else sample.shape[0]
+def expect_finite(ledger: Ledger, names: list[str], seen: Statistics) -> None:
+    """Note that the inputs of these linears must turn out finite."""
+    if seen.norms is not None:
+        ledger.expect(torch.isfinite(seen.norms).all(), f"the inputs of {names[0]} are NaN or infinite")
 
 
 def untouched(name: str, linear: nn.Module, weight: Tensor) -> LinearReport:

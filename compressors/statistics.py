@@ -24,7 +24,8 @@ class Statistics(NamedTuple):
     ``norms`` [columns] is the mean over tokens of x_j^2, ``hessian`` [columns, columns] is X'X / tokens or None;
     ``sample`` [<= 256, columns] are evenly spaced rows of X or None; ``mean`` [columns] is the mean over tokens or
     None. All in float32, or float64 for a float64 model. ``tokens`` is 0 if nothing was seen. ``gradients`` are of the
-    weights that are solved together, [out, in] each (from a pre-pass, see ``compressors/prepass.py``).
+    weights that are solved together, [out, in] each (from a pre-pass, see ``compressors/prepass.py``), ``names`` those
+    of their linears in the model.
     """
 
     tokens: int
@@ -34,6 +35,7 @@ class Statistics(NamedTuple):
     mean: Tensor | None = None
     size: Tensor | None = None
     gradients: tuple[Tensor, ...] | None = None
+    names: tuple[str, ...] | None = None
 
     @property
     def dead(self) -> Tensor | None:
@@ -172,20 +174,30 @@ def full_precision() -> AbstractContextManager[None]:
     return precision("highest")
 
 
-def relative_error(weight: Tensor, new: Tensor, seen: Statistics) -> float | None:
-    """||(W' - W) X||^2 / ||W X||^2 over the calibration inputs; both weights [out, in] in float32.
+def error_sums(weight: Tensor, new: Tensor, seen: Statistics) -> Tensor | None:
+    """||(W' - W) X||^2 and ||W X||^2 over the calibration inputs, [2] in float64; both weights [out, in] in float32.
 
-    From the Hessian if there is one (all tokens), else over the sampled rows. None if nothing was seen or W X is zero.
-    It is only reported, so a GPU computes it with TF32 products: to about three digits.
+    From the Hessian if there is one (all tokens), else over the sampled rows. None if nothing was seen. They are only
+    reported, so a GPU computes them with TF32 products: to about three digits.
     """
-    change = new - weight
+    parts = (new - weight, weight)
     with precision("high" if weight.is_cuda else "highest"):
         if seen.hessian is not None:
             hessian = seen.hessian
-            lost, whole = ((part @ hessian).mul_(part).sum(dtype=torch.float64) for part in (change, weight))
-        elif seen.sample is not None:
-            lost, whole = ((seen.sample @ part.T).square_().sum(dtype=torch.float64) for part in (change, weight))
-        else:
-            return None
+            return torch.stack([(part @ hessian).mul_(part).sum(dtype=torch.float64) for part in parts])
+        if seen.sample is not None:
+            sample = seen.sample
+            return torch.stack([(sample @ part.T).square_().sum(dtype=torch.float64) for part in parts])
+    return None
+
+
+def ratio(lost: float, whole: float) -> float | None:
+    """The relative error from the two sums; None if W X is zero."""
     # Rounding can leave a tiny negative number where the change is nothing.
-    return max(0.0, float(lost / whole)) if float(whole) > 0 else None
+    return max(0.0, lost / whole) if whole > 0 else None
+
+
+def relative_error(weight: Tensor, new: Tensor, seen: Statistics) -> float | None:
+    """||(W' - W) X||^2 / ||W X||^2, from ``error_sums``; None if nothing was seen or W X is zero."""
+    sums = error_sums(weight, new, seen)
+    return None if sums is None else ratio(*sums.tolist())

