@@ -92,7 +92,8 @@ class _Likeness:
             self._model, self._references = (model, *fixtures.load_model(model)), {}
         loaded, tokenizer = self._model[1:]
         if (model, domain) not in self._references:
-            self._references[model, domain] = target_reference(domain, tokenizer, 32, spec["sequence_length"])
+            tokens = spec["n_sequences"] * spec["sequence_length"]
+            self._references[model, domain] = target_reference(domain, tokenizer, tokens, spec["sequence_length"])
         drawn = fixtures.draw_calibration_set(**{**spec, "tokenizer": tokenizer, "model": model})
         value = similarity(drawn.token_ids, self._references[model, domain], loaded, [self.measure]).values[
             self.measure

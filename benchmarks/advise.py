@@ -57,7 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=3, help="draws of each source (%(default)s)")
     parser.add_argument("--sequences", type=int, default=32, help="sequences a draw (%(default)s)")
     parser.add_argument("--length", type=int, default=256, help="tokens a sequence (%(default)s)")
-    parser.add_argument("--documents", type=int, default=32, help="documents of the target (%(default)s)")
+    parser.add_argument(
+        "--documents", type=int, default=32, help="documents of the target that a pilot scores (%(default)s)"
+    )
     parser.add_argument("--slices", type=int, default=10, help="draws that a source is dealt into (%(default)s)")
     parser.add_argument(
         "--pilot", action="store_true", help="also compress on these draws and measure the target's loss"
@@ -100,7 +102,7 @@ def likeness(options: argparse.Namespace) -> tuple[dict[str, list[dict[str, floa
     from fixtures.similarity import similarity
 
     model, tokenizer = fixtures.load_model(options.model, device=options.device)
-    reference = target_reference(options.target, tokenizer, options.documents, options.length)
+    reference = target_reference(options.target, tokenizer, options.sequences * options.length, options.length)
     values: dict[str, list[dict[str, float]]] = {}
     kinds = {}
     for source in options.sources:
@@ -120,14 +122,15 @@ def draw(options: argparse.Namespace, source: str, seed: int, tokenizer: Any) ->
     return found.token_ids
 
 
-def target_reference(target: str, tokenizer: Any, documents: int, length: int) -> Any:
-    """Held-out documents of the target as windows of ``length`` tokens."""
-    from fixtures.held_out import held_out_documents
+def target_reference(target: str, tokenizer: Any, tokens: int, length: int) -> Any:
+    """Held-out text of the target, up to ``tokens`` tokens, as windows of ``length``."""
+    import fixtures
     from fixtures.known_corpus import stream_windows
     from fixtures.similarity import Reference
 
-    texts, _ = held_out_documents(target, documents)
-    return Reference(target, stream_windows(tokenizer, texts, length))
+    texts = fixtures.get_source(target).split("held-out")["text"][:]
+    windows = stream_windows(tokenizer, texts, length)
+    return Reference(target, windows[: max(1, tokens // length)])
 
 
 def pilot(options: argparse.Namespace) -> dict[str, list[float]]:

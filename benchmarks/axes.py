@@ -60,7 +60,10 @@ def variants(grid: dict[str, Any], settings: dict[str, Any], overrides: Any) -> 
         _several(grid, "propagations", overrides.propagation, settings.get("propagation", "sequential")),
         _several(grid, "batch_sizes", overrides.batch_size, own),
     )
-    return [Variant(*values, f"b{values[-1]}" if values[-1] != own else "") for values in product(*axes)]
+    return [
+        Variant(packing, bos, loader, propagation, size, f"b{size}" if size != own else "")
+        for packing, bos, loader, propagation, size in product(*axes)
+    ]
 
 
 def _several(grid: dict[str, Any], name: str, override: Any, default: Any) -> list[Any]:

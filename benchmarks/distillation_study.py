@@ -138,7 +138,7 @@ def study(
         run = distilled.runs[k // nets]
         rows.append({
             "cell": label, "backbone": distilled.backbone, "mdt": run.mdt, "seed": run.seed, "net": k % nets,
-            "ipc": len(distilled.labels) // shape.classes, "share": distilled.share, "loss": recipe.loss,
+            "ipc": len(distilled.labels) // shape.classes, "share": distilled.share, "loss": recipe.loss, "epochs": recipe.epochs,
             "columns": list(COLUMNS), "none": plain[k].tolist(), "oracle": oracle[k].tolist(),
             "oracle_T": float(best.value[k]), "max_logit": [float(largest[k].mean()), float(largest[k].std())],
             "rank_images": ranks[k // nets], "rank_features": inner_ranks[k],
@@ -210,7 +210,7 @@ def run_group(backbone: str, ipc: int, cells: list[tuple[float, str, str]], spli
     options.out.mkdir(parents=True, exist_ok=True)
     stem = options.out / f"{backbone}-ipc{ipc}{'-' + options.recipe if options.recipe else ''}-s{options.first_seed}"
     np.savez_compressed(stem.with_suffix(".npz"), pixels=made.pixels.half().cpu().numpy())
-    text = json.dumps({"seconds": made.seconds, "rows": rows})
+    text = json.dumps({"model": options.model, "seconds": made.seconds, "rows": rows})
     stem.with_suffix(".json").write_text(text, encoding="utf-8")
 
 

@@ -19,7 +19,7 @@ ITEMS = 3000  # of a task, where a profile asks for all: the mean over the nine
 
 @dataclass(frozen=True)
 class Estimate:
-    """``hours`` of one GPU and ``disk`` in bytes for ``cases``; ``unknown`` names models whose size is not in their name."""
+    """``hours`` of one GPU and ``disk`` in bytes for ``cases``; ``unknown``: models whose size is not in their name."""
 
     cases: int
     hours: float
@@ -27,7 +27,10 @@ class Estimate:
     unknown: tuple[str, ...]
 
     def __str__(self) -> str:
-        text = f"about {self.hours:.2g} GPU hours on {rates()['gpu']} and {self.disk / 1e9:.3g} GB of disk for {self.cases:,} cases"
+        hours = f"{self.hours:,.0f}" if self.hours >= 10 else f"{self.hours:.2g}"
+        text = (
+            f"about {hours} GPU hours on {rates()['gpu']} and {self.disk / 1e9:.3g} GB of disk for {self.cases:,} cases"
+        )
         return text + (f"; not counted, since their size is unknown: {', '.join(self.unknown)}" if self.unknown else "")
 
 

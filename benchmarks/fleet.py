@@ -38,7 +38,7 @@ class Finished:
 
 
 def pending(profile: dict[str, Any], overrides: Overrides, store: Store) -> tuple[list[Case], int]:
-    """Cases without a current record, model by model in the order of their seeds (dense first), and how many there are in all."""
+    """Cases without a current record, model by model, by seed (dense first); and the number of all."""
     cases = with_controls(profile, build_cases(profile, overrides), overrides != Overrides())
     _, missing = judging.find_records(store, cases)
     left = [case for case in cases if case.id in missing]

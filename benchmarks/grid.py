@@ -165,6 +165,13 @@ def _evaluation(table: dict[str, Any], overrides: Overrides) -> EvaluationSpec:
         spec = EvaluationSpec(**table)
     except TypeError as error:
         raise GridError(f"--profile: [grid.evaluation]: {error}") from error
+    if spec.inputs:
+        from fixtures.perturb import perturbation
+
+        try:
+            perturbation(spec.inputs)
+        except fixtures.SourceError as error:
+            raise GridError(f"--profile: [grid.evaluation]: inputs: {error}") from error
     changes: dict[str, Any] = {}
     if overrides.tasks is not None:
         changes["tasks"] = overrides.tasks

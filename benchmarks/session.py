@@ -169,8 +169,8 @@ class Session:
         self.progress.terminal.write_line(plan(cases))
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """``--judge-only`` runs no case. Speed cases and claims run only when asked for (``-m``): the first mean nothing
-        beside other work, the others need the records of all cases.
+        """``--judge-only`` runs no case. Speed cases and claims run only when asked for (``-m``): the first mean
+        nothing beside other work, the others need the records of all cases.
         """
         asked = config.option.markexpr or ""
         judge_only = config.getoption("judge_only")

@@ -1,7 +1,7 @@
 """Do published claims hold here? One case a claim: its verdict by its rule, from the records of the store.
 
-``pytest benchmarks/test_claims.py -m claims --store S``. A claim without records is skipped, with the command that would
-make them. A verdict of any kind passes: what fails is a verdict without its estimate, interval and detectable effect.
+``pytest benchmarks/test_claims.py -m claims --store S``. A claim without records is skipped, with the command that
+would make them. A verdict of any kind passes: what fails is a verdict without estimate, interval and detectable effect.
 """
 
 from __future__ import annotations

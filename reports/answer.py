@@ -124,7 +124,8 @@ def _headline(table: Table, rows: Sequence[Row]) -> Headline:
     methods = f"{len(rows)} calibrated methods" if len(rows) > 1 else "the one calibrated method"
     if open_:
         lead = f"{table.model}: no source is told apart from another{measure}."
-        text = f"{best} is lowest for {count} of {methods}, within what the draws do."
+        which = f"{count} of {methods}" if len(rows) > 1 else methods
+        text = f"{best} is lowest for {which}, within what the draws do."
     elif sure == len(rows) and count == len(rows):
         lead = f"{table.model}: calibrate on {best}{measure}."
         text = f"It is better than every other source beyond the draws for {'all ' * (len(rows) > 1)}{methods}."
@@ -133,7 +134,9 @@ def _headline(table: Table, rows: Sequence[Row]) -> Headline:
         text = f"These are not told apart from the best for {'any of the ' * (len(rows) > 1)}{methods}."
     else:
         lead = f"{table.model}: calibrate on {best}{measure}."
-        text = f"It is best or not told apart from the best for {within} of {methods}, surely best for {sure}."
+        several = f"It is best or not told apart from the best for {within} of {methods}, surely best for {sure}."
+        one = "It is lowest, and not every other source is told apart from it."
+        text = several if len(rows) > 1 else one
     return Headline(lead, text + _prices(table, rows, open_))
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from fixtures.records import Record
 from reports import statistics
+from reports.distilled import is_image
 from reports.drawing import to_csv
 from reports.groups import Group, make_groups
 from reports.merging import open_store, read
@@ -81,12 +82,17 @@ def compare(before: str | Path, after: str | Path) -> Comparison:
 
 
 def compare_records(manifest: dict[str, Any], before: Sequence[Record], after: Sequence[Record]) -> Comparison:
-    a, b = ({record.id: record for record in records} for records in (before, after))
+    a, b = ({r.id: r for r in records if not is_image(r)} for records in (before, after))
+    images = sum(map(is_image, before)) + sum(map(is_image, after))
     common = [name for name in a if name in b]
     found = Comparison(
         common, [name for name in a if name not in b], [name for name in b if name not in a],
         differences((a[name], b[name]) for name in common),
     )  # fmt: skip
+    if images:
+        found.notes.append(
+            f"{images} records of distilled images were left out: their seeds are compared in the report"
+        )
     if not found.refused:
         cases = [a[name].case for name in common]
         sides = [make_groups({**manifest, "cases": cases}, [side[name] for name in common]) for side in (a, b)]
@@ -223,7 +229,7 @@ def text(found: Comparison, names: Sequence[str], most: int = 40) -> str:
     if not found.differences and found.common:
         lines.append("nothing differs: code, data, model, versions, device and settings are the same")
     if found.refused:
-        return "\n".join([*lines, f"not paired: {found.refused}"])
+        return "\n".join([*lines, *found.notes, f"not paired: {found.refused}"])
     lines += ["", f"{names[1]} minus {names[0]} (positive is worse), 95 % intervals over items and draws"]
     lines += [_line(change) for change in found.groups]
     if len(found.cases) <= most:

@@ -12,8 +12,8 @@ from reports import components, curves, figures, heat, likeness, task_strips
 from reports.answer import Answer, Headline, answers, controls_note, headlines
 from reports.confidence import ConfidenceTable, confidence_tables, reliability_drawing
 from reports.costs import Cost, costs
-from reports.drawing import Drawing
 from reports.distilled import DistilledTable, distilled_tables, is_image
+from reports.drawing import Drawing
 from reports.groups import Group
 from reports.heat import HeatMap
 from reports.notes import notes

@@ -79,7 +79,7 @@ def distilled_tables(records: Sequence[Record]) -> list[DistilledTable]:
     """One table a network and image set, rows in the order of what they were trained on."""
     models: dict[str, dict[tuple[str, str, str], list[Record]]] = {}
     for record in records:
-        if is_image(record):
+        if is_image(record) and record.tasks:
             method = parse(record.case["method"])
             key = (method.trained, str(method).removeprefix(method.trained).lstrip("+"), record.case["source"] or "")
             models.setdefault(record.case["model"], {}).setdefault(key, []).append(record)

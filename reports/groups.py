@@ -198,6 +198,7 @@ def _label(case: dict[str, Any]) -> str:
     for name in ("dtype", "device", "propagation"):
         if getattr(parsed, name) != Case.__dataclass_fields__[name].default:
             extras.append(getattr(parsed, name))
+    extras += [f"inputs={parsed.evaluation.inputs}"] if parsed.evaluation.inputs else []
     extras += [parsed.tag] if parsed.tag else []
     return " ".join([label(parsed.model), parsed.method, *extras])
 

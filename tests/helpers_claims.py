@@ -11,7 +11,8 @@ import numpy as np
 
 from fixtures.records import Case, DomainScores, DrawSpec, EvaluationSpec, Record, TaskScores
 
-METHODS = ("rtn-w4g64", "gptq-w4g64", "gptq-w3g64", "spqr-w4g16", "awq-w3g64") + (
+METHODS = (
+    *("rtn-w4g64", "gptq-w4g64", "gptq-w3g64", "spqr-w4g16", "awq-w3g64"),
     *("wanda-0.5", "wanda-2of4", "sparsegpt-0.5", "sparsegpt-2of4"),
 )
 SOURCES = ("c4", "cnn_dailymail", "redpajama", "wikipedia", "dclm")
@@ -21,8 +22,8 @@ SOURCES = ("c4", "cnn_dailymail", "redpajama", "wikipedia", "dclm")
 class Truth:
     """What is so in a simulation; nats a token, and the same number of bits a byte.
 
-    ``draw_sd`` by method (or for all) is the SD of a draw, shared by all methods up to ``own``; ``source`` the effect of
-    each source, ``flips`` by which a method turns it over; ``shift`` adds to the damage of a case.
+    ``draw_sd`` by method (or for all) is the SD of a draw, shared by all methods up to ``own``; ``source`` the effect
+    of each source, ``task_source`` of a source on a task; ``shift`` adds to the damage of a case.
     """
 
     model: str = "smollm2-135m"

@@ -34,7 +34,7 @@ def records_of(path: Path) -> Iterator[Record]:
 
 
 def published(path: Path | None) -> dict[str, dict[str, np.ndarray]]:
-    """Per-draw accuracies ``{"MODEL METHOD": {source: [draws]}}`` of a CSV with columns model, method, source and accuracy.
+    """Per-draw accuracies ``{"MODEL METHOD": {source: [draws]}}`` of a CSV: model, method, source, an accuracy.
 
     Empty without a file. Raises ``ClaimError`` for other columns.
     """

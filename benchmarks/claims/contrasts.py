@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.claims.amounts import TOLERANCE
 from benchmarks.claims.common import SHARE, Settings, chosen_methods, gather, generator, resampled, shown, views
 from benchmarks.claims.evidence import Cell, Effect, Rank
-from benchmarks.claims.sweeps import TOLERANCE
 from benchmarks.claims.world import NoEvidence, View, World
 from reports.statistics.group_contrast import group_contrast
 from reports.statistics.rank_association import rank_association
@@ -77,7 +77,7 @@ def setting_slope(world: World, settings: Settings) -> list[Cell]:
 
 
 def selection_spread(world: World, settings: Settings) -> list[Cell]:
-    """A18: log of the SD of random draws over that of selected ones of the same pool; positive: selection is steadier."""
+    """A18: log of the SD of random draws over that of selected ones of the same pool; positive: those are steadier."""
 
     def cells() -> Iterator[Cell]:
         for view in views(world, settings, everywhere=True):
@@ -185,4 +185,4 @@ def _measures(view: View, method: str) -> dict[str, dict[str, float]]:
     return {m: {s: float(np.mean(v)) for s, v in held.items()} for m, held in found.items()}
 
 
-__all__ = ["NoEvidence", "better", "best_measure", "closer", "selection_spread", "setting_slope", "similarity_order"]
+__all__ = ["NoEvidence", "best_measure", "better", "closer", "selection_spread", "setting_slope", "similarity_order"]

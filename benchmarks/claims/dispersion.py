@@ -80,7 +80,7 @@ def _shifted(interval, by: float):
 
 
 def spread_smaller(world: World, settings: Settings) -> list[Cell]:
-    """A21: log of SD(second) / SD(first) for methods of the same bits and groups; the claim is that the first is less."""
+    """A21: log of SD(second) / SD(first), methods of the same bits and groups; the claim is that the first is less."""
 
     def cells() -> Iterator[Cell]:
         first, second = settings["pair"]

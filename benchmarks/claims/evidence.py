@@ -215,9 +215,9 @@ class Exact(Evidence):
     checked: int
     broken: int
 
-    estimate = property(lambda self: float(self.broken))  # type: ignore[assignment]
+    estimate = property(lambda self: float(self.broken))
     low = high = estimate
-    p = property(lambda self: 0.0 if not self.broken else 1.0)  # type: ignore[assignment]
+    p = property(lambda self: 0.0 if not self.broken else 1.0)
     detectable = None
 
 

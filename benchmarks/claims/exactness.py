@@ -9,9 +9,9 @@ from itertools import pairwise
 import numpy as np
 
 from benchmarks.claims import outcomes
+from benchmarks.claims.amounts import TOLERANCE
 from benchmarks.claims.common import Settings, gather
 from benchmarks.claims.evidence import Bootstrap, Cell, Effect, Exact
-from benchmarks.claims.sweeps import TOLERANCE
 from benchmarks.claims.world import NoEvidence, World
 from fixtures.records import Record, fingerprint, label
 from reports.groups import CONTROLS, is_calibrated
@@ -150,8 +150,8 @@ def draws_disjoint(world: World, settings: Settings) -> list[Cell]:
 
 
 def reproduced(world: World, settings: Settings) -> list[Cell]:
-    """A24: records of one draw made in different processes agree in documents, offsets and tokens; and in weights if the
-    method and the machine are the same.
+    """A24: records of one draw made in different processes agree in documents, offsets and tokens; and in weights if
+    the method and the machine are the same.
     """
 
     def cells() -> Iterator[Cell]:

@@ -41,6 +41,7 @@ class Claim:
     statistic: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     some: bool = False  # holds if it holds for one cell
+    rederived: bool = False  # of a method without published code: a negative finding may be ours
     cells: str = ""  # pattern of the models it is about, in words
     note: str = ""
     hours: float | None = None
@@ -138,6 +139,8 @@ def _one(claim: Claim, world: World) -> Result:
     if not kept:
         return Result(claim, CANNOT_TELL, "only accuracies could be read; the verdict is taken on others", {}, judged)
     verdict, reason = _verdict(claim, by_outcome, kept)
+    if claim.rederived and verdict == DOES_NOT:
+        verdict, reason = CANNOT_TELL, f"{reason}; re-derived from the description, so a negative finding may be ours"
     p = _p_value(claim, kept)
     headline = _headline(verdict, kept, claim)
     return Result(claim, verdict, reason, by_outcome, judged, headline, p)

@@ -1,8 +1,8 @@
 """The outcomes that verdicts rest on, item by item, so that their mean over the items is the outcome itself.
 
 ``nll``: nats a token on neutral text, every domain with the same weight. ``bpb``: bits a byte of the right answer,
-``acc_inf``: points of accuracy lost, both the mean over the informative tasks. ``acc9``: points lost, the unweighted mean
-over all tasks. Higher is worse throughout.
+``acc_inf``: points of accuracy lost, both the mean over the informative tasks. ``acc9``: points lost, the unweighted
+mean over all tasks. Higher is worse throughout.
 """
 
 from __future__ import annotations

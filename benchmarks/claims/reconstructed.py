@@ -53,7 +53,9 @@ def overfit(world: World, settings: Settings) -> list[Cell]:
                     test = _change(panel, after, before, "held_out")
                     train = _change(panel, after, before, "calibration")
                     if test is not None and train is not None:
-                        detail = f"calibration error: log ratio {train.estimate:.3g} [{train.low:.3g}, {train.high:.3g}]"
+                        detail = (
+                            f"calibration error: log ratio {train.estimate:.3g} [{train.low:.3g}, {train.high:.3g}]"
+                        )
                         name = f"{panel.name} {after} over {before}"
                         yield Cell(name, "", test, "log ratio of held-out errors", 0.0, detail)
 

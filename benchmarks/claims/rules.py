@@ -14,8 +14,8 @@ exact     holds bit for bit                           does not hold once
 weak      bounds of a correlation within +-.5         both bounds beyond .8, on one side
 ========  ==========================================  ===========================================
 
-Everything else is *cannot tell*. For a variance component "excludes 0" is its F test and the margin applies to the lower
-bound.
+Everything else is *cannot tell*. For a variance component "excludes 0" is its F test and the margin applies to the
+lower bound.
 """
 
 from __future__ import annotations
@@ -127,8 +127,8 @@ def p_value(rule: str, evidence: Evidence, margin: float) -> float:
 def together(verdicts: list[str], some: bool = False, rule: str = "") -> str:
     """A claim about each cell holds if it holds in all, and fails if it holds in none and fails in one.
 
-    A claim about ``some`` cell holds if it holds in one, and fails if it fails in all. What must hold exactly fails if it
-    fails once.
+    A claim about ``some`` cell holds if it holds in one, and fails if it fails in all. What must hold exactly fails
+    if it fails once.
     """
     if not verdicts:
         return NOT_RUN

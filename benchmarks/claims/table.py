@@ -1,4 +1,4 @@
-"""Verdicts as JSON, Markdown and terminal lines: estimate, interval, detectable effect and scale stay with the verdict."""
+"""Verdicts as JSON, Markdown and terminal lines: estimate, interval, detectable effect and scale stay together."""
 
 from __future__ import annotations
 
@@ -96,8 +96,9 @@ def markdown(results: Sequence[Result], about: dict[str, Any]) -> str:
         ", ".join(f"{count[name]} {name}" for name in order)
         + f" of {len(results)} claims; {about['records']} records.",
         "",
-        "Estimates are positive in the claimed direction, with a 95 % interval; *detectable* is the smallest true effect "
-        "found with power 0.8. Verdicts are taken on nll (loss on neutral text) and bpb (bits a byte of right answers); "
+        "Estimates are positive in the claimed direction, with a 95 % interval; *detectable* is the smallest true "
+        "effect found with power 0.8. Verdicts are taken on nll (loss on neutral text) and bpb (bits a byte of right "
+        "answers); "
         "where they disagree, it is *cannot tell*. *Replicates* survives Holm's correction over its family. Each line "
         "shows the cell that speaks least clearly for the verdict; `claims.json` has them all. Grades of published "
         "figures: P read in the paper, C authors' code or data, N third-party note, S a summary only.",

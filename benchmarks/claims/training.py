@@ -85,8 +85,8 @@ def _over_seeds(values: list[float]) -> Interval:
 
 
 def winner_flips(world: World, settings: Settings) -> list[Cell]:
-    """B13 (a): damage of web minus encyclopedia calibration on encyclopedia-trained models, minus the same on web-trained
-    ones, by training seed; positive: each does better where it was the training text.
+    """B13 (a): damage of web minus encyclopedia calibration on encyclopedia-trained models, minus the same on
+    web-trained ones, by training seed; positive: each does better where it was the training text.
     """
 
     def cells() -> Iterator[Cell]:

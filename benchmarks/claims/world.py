@@ -78,11 +78,12 @@ class View:
     def __post_init__(self) -> None:
         if self.panel.dense is None:
             raise NoEvidence(f"{self.panel.name}: no record of the dense model in the same setting")
-        self._dense = outcomes.vector(self.panel.dense, self.panel.dense, self.outcome, self.panel.neutral)
-        if self._dense is None:
+        dense = outcomes.vector(self.panel.dense, self.panel.dense, self.outcome, self.panel.neutral)
+        if dense is None:
             raise NoEvidence(
                 f"{self.panel.name}: its records have no {outcomes.DESCRIBED.get(self.outcome, self.outcome)}"
             )
+        self._dense = dense
 
     @property
     def unit(self) -> str:
@@ -129,7 +130,11 @@ class World:
 
     def __init__(self, records: Iterable[Record], published: Any = None) -> None:
         latest: dict[tuple[str, str], Record] = {}
+        self.images: list[Record] = []  # of distilled images
         for record in records:
+            if record.case.get("kind") == "images":
+                self.images.append(record)
+                continue
             if record.case.get("draw") is None and record.case["method"] != "dense":
                 continue
             key = (record.id, canonical_json({k: v for k, v in record.case.items() if k != "id"}))
@@ -190,9 +195,9 @@ class World:
     def main(self, model: str, methods: Sequence[str] = (), least: int = 2) -> Panel:
         """The model's largest panel of ordinary draws that has the methods; raises :class:`NoEvidence`."""
         for panel in self.panels:
-            if panel.model == model and ordinary(panel.case) and set(methods) <= set(panel.methods):
-                if max(map(len, panel.cells.values())) >= least:
-                    return panel
+            fits = panel.model == model and ordinary(panel.case) and set(methods) <= set(panel.methods)
+            if fits and max(map(len, panel.cells.values())) >= least:
+                return panel
         raise NoEvidence(f"no records of {label(model)} with {', '.join(methods) or 'two draws of a source'}")
 
     def some(self, pattern: str = "", least: int = 2) -> list[Panel]:

@@ -1,7 +1,7 @@
 """Sources as a sample of sources: the variance component between groups of draws, with its F test.
 
 One-way analysis of variance of one value a draw; the component is (MS_between - MS_within) / n0, its interval that of
-Tukey (1951) and Williams (1962), which is exact for the ratio of mean squares (Searle, Casella and McCulloch 1992, 3.6).
+Tukey (1951) and Williams (1962), exact for the ratio of mean squares (Searle, Casella and McCulloch 1992, 3.6).
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ WORLDS = [
     ("A21", Truth(draw_sd={**SPREAD, "awq-w3g64": 0.5}), DOES_NOT),
     ("A24", Truth(), REPLICATES),
     ("B1", Truth(damage=DAMAGE, source=NEAR), REPLICATES),
-    ("B1", Truth(damage={m: 9.0 for m in METHODS}, draw_sd=0.01), DOES_NOT),
+    ("B1", Truth(damage=dict.fromkeys(METHODS, 9.0), draw_sd=0.01), DOES_NOT),
     ("B12", Truth(source=NEAR), REPLICATES),
     ("M2", Truth(), REPLICATES),
     ("M5", Truth(), REPLICATES),

@@ -38,8 +38,8 @@ def false_alarms(rule, draw, margin=0.0, rounds=ROUNDS):
         (0.1, 0.0, CANNOT_TELL),
         (-1.0, 0.0, DOES_NOT),
         (0.3, 2.0, DOES_NOT),
-    ]
-    + [(1.0, 1.1, CANNOT_TELL)],
+        (1.0, 1.1, CANNOT_TELL),
+    ],
 )
 def test_direction_reaches_each_verdict(estimate, margin, verdict):
     assert decide("D", effect(estimate, 0.1), margin) == verdict
@@ -82,8 +82,12 @@ def test_ordering_reaches_each_verdict():
 
 @pytest.mark.parametrize(
     ("r", "low", "high", "units", "verdict"),
-    [(0.8, 0.5, 0.9, 15, REPLICATES), (0.8, 0.5, 0.9, 11, CANNOT_TELL), (-0.2, -0.6, 0.2, 15, DOES_NOT)]
-    + [(0.3, -0.2, 0.7, 15, CANNOT_TELL)],
+    [
+        (0.8, 0.5, 0.9, 15, REPLICATES),
+        (0.8, 0.5, 0.9, 11, CANNOT_TELL),
+        (-0.2, -0.6, 0.2, 15, DOES_NOT),
+        (0.3, -0.2, 0.7, 15, CANNOT_TELL),
+    ],
 )
 def test_rank_reaches_each_verdict(r, low, high, units, verdict):
     assert association(Rank(Association(r, low, high, 0.01, units, 0.5))) == verdict

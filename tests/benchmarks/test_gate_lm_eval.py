@@ -22,15 +22,16 @@ def score(tmp_path_factory):
     from lm_eval.loggers import EvaluationTracker
     from lm_eval.models.huggingface import HFLM
 
-    from fixtures.task_items import stock_task
     from fixtures.task_rows import get_task, load_rows
+    from fixtures.task_stock import stock_task
 
     mirror = write_mirror(tmp_path_factory.mktemp("mirror"), n=40)
 
     def run(model, folder, name, shots=0):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CALIBENCH_DATA", str(mirror))
-            tasks = {task: stock_task(get_task(task), load_rows(get_task(task))[0]) for task in TASKS}
+            found = {name: get_task(name) for name in TASKS}
+            tasks = {name: stock_task(task, {task.split: load_rows(task)[0]}) for name, task in found.items()}
         for task in tasks.values():
             task.set_config("num_fewshot", shots)
         lm = HFLM(pretrained=model, tokenizer=tiny_tokenizer(), batch_size=8, add_bos_token=False)

@@ -15,15 +15,20 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_dump_has_what_ast_dump_had_in_python_3_11():
     text = "def f(x: int = 1, *y) -> None:\n    z = [x, ..., None, f'{x!r:>3}'] + y[0, ...]\n    return z\n"
+    name = "Name(id='{}', ctx=Load())".format
+    text_of_x = (
+        f"FormattedValue(value={name('x')}, conversion=114, format_spec=JoinedStr(values=[Constant(value='>3')]))"
+    )
+    listed = f"{name('x')}, Constant(value=Ellipsis), Constant(value=None), JoinedStr(values=[{text_of_x}])"
+    index = "Tuple(elts=[Constant(value=0), Constant(value=Ellipsis)], ctx=Load())"
+    right = f"Subscript(value={name('y')}, slice={index}, ctx=Load())"
     expected = (
-        "Module(body=[FunctionDef(name='f', args=arguments(posonlyargs=[], args=[arg(arg='x', annotation=Name(id='int', "
-        "ctx=Load()))], vararg=arg(arg='y'), kwonlyargs=[], kw_defaults=[], defaults=[Constant(value=1)]), body=["
-        "Assign(targets=[Name(id='z', ctx=Store())], value=BinOp(left=List(elts=[Name(id='x', ctx=Load()), "
-        "Constant(value=Ellipsis), Constant(value=None), JoinedStr(values=[FormattedValue(value=Name(id='x', ctx=Load()), "
-        "conversion=114, format_spec=JoinedStr(values=[Constant(value='>3')]))])], ctx=Load()), op=Add(), right="
-        "Subscript(value=Name(id='y', ctx=Load()), slice=Tuple(elts=[Constant(value=0), Constant(value=Ellipsis)], "
-        "ctx=Load()), ctx=Load()))), Return(value=Name(id='z', ctx=Load()))], decorator_list=[], "
-        "returns=Constant(value=None))], type_ignores=[])"
+        f"Module(body=[FunctionDef(name='f', args=arguments(posonlyargs=[], args=[arg(arg='x', "
+        f"annotation={name('int')})], "
+        "vararg=arg(arg='y'), kwonlyargs=[], kw_defaults=[], defaults=[Constant(value=1)]), body=["
+        f"Assign(targets=[Name(id='z', ctx=Store())], value=BinOp(left=List(elts=[{listed}], ctx=Load()), op=Add(), "
+        f"right={right})), Return(value={name('z')})], decorator_list=[], returns=Constant(value=None))], "
+        "type_ignores=[])"
     )
     assert dump(ast.parse(text)) == expected
 

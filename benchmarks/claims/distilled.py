@@ -1,0 +1,219 @@
+"""Family C: networks trained on distilled images (arXiv 2307.12463).
+
+The unit is the distilled set; networks of a set are averaged first. Sets of two cells with one seed are paired.
+Columns of the scores are those of ``benchmarks.confidence_scores``; ECE has ten bins.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks.claims.common import Settings, gather
+from benchmarks.claims.evidence import Cell, Effect, Exact
+from benchmarks.claims.world import NoEvidence, World
+from reports.statistics import Interval
+from reports.statistics.group_contrast import group_contrast
+
+ACCURACY, GAP, ECE = 0, 3, 4  # columns
+MATCHED = 0.03  # a control of the same accuracy: within three points
+SOURCES = ("distilled", "real-matched")
+# Test accuracy and SD on FashionMNIST, points: github.com/VICO-UoE/DatasetCondensation; SDs: arXiv 2107.13034.
+PUBLISHED = {"dc-ipc1": (70.5, 0.6), "dc-ipc10": (82.3, 0.4), "dsa-ipc1": (70.6, 0.6), "dsa-ipc10": (84.6, 0.3)}
+Row = dict[str, Any]
+
+
+class Sets:
+    """Rows of one cell by seed of the distilled set."""
+
+    def __init__(self, name: str, rows: Sequence[Row]) -> None:
+        self.name = name
+        self.rows: dict[int, list[Row]] = defaultdict(list)
+        for row in rows:
+            self.rows[row["seed"]].append(row)
+        self.first = rows[0]
+
+    def values(self, of: Callable[[Row], float]) -> np.ndarray:
+        """One value a set."""
+        return np.array([np.mean([of(row) for row in self.rows[seed]]) for seed in sorted(self.rows)])
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.values(lambda row: row["none"][ACCURACY]).mean())
+
+    @property
+    def label(self) -> str:
+        share = self.first["share"]
+        cut = "" if share is None or share >= 1 else f" ({100 * share:.2g} % of the iterations)"
+        return f"{self.first['model']} {self.name}{cut}"
+
+
+def studies(world: World) -> list[Sets]:
+    """All cells; raises :class:`NoEvidence` without any."""
+    cells: dict[tuple[str, str, int], list[Row]] = defaultdict(list)
+    for record in world.images:
+        for row in record.checks.get("study", []):
+            cells[record.case["model"], row["cell"], row["epochs"]].append({**row, "model": record.case["model"]})
+    found = [Sets(name, rows) for (_, name, _), rows in sorted(cells.items()) if len({r["seed"] for r in rows}) > 1]
+    if not found:
+        raise NoEvidence("no study of distilled images: python -m benchmarks.distillation_study")
+    return found
+
+
+def distilled(world: World) -> list[Sets]:
+    """Cells of distilled images, plain training loss."""
+    return [s for s in studies(world) if s.first["backbone"] != "random" and s.first["loss"] == "ce"]
+
+
+def control(sets: Sets, among: Sequence[Sets]) -> Sets | None:
+    """Random real images, trained alike, whose accuracy is nearest and near enough."""
+    same = [
+        s for s in among
+        if (s.first["backbone"], s.first["loss"]) == ("random", "ce")
+        and (s.first["model"], s.first["epochs"]) == (sets.first["model"], sets.first["epochs"])
+    ]  # fmt: skip
+    best = min(same, key=lambda s: abs(s.accuracy - sets.accuracy), default=None)
+    return best if best and abs(best.accuracy - sets.accuracy) <= MATCHED else None
+
+
+def _paired(differences: np.ndarray) -> Effect:
+    n = len(differences)
+    return Effect(Interval.of_t(float(differences.mean()), float(differences.std(ddof=1)) / n**0.5, n - 1))
+
+
+def _against_control(world: World, of: Callable[[Row], float], unit: str, sign: float = 1.0) -> Iterator[Cell]:
+    everything = studies(world)
+    for sets in distilled(world):
+        other = control(sets, everything)
+        if other and sets.first["mdt"] == 0:
+            evidence = Effect(group_contrast([sets.values(of), other.values(of)], [sign, -sign]))
+            detail = f"against {other.name}; accuracy {100 * sets.accuracy:.1f} and {100 * other.accuracy:.1f}"
+            yield Cell(sets.label, "", evidence, unit, 0.0, detail)
+
+
+def over_confident(world: World, settings: Settings) -> list[Cell]:
+    """C1: confidence minus accuracy, uncalibrated, against random real images of the same accuracy."""
+    return gather(_against_control(world, lambda row: 100 * row["none"][GAP], "points"))
+
+
+def scaling_fails(world: World, settings: Settings) -> list[Cell]:
+    """C2: ECE after exact temperature scaling, distilled minus a control of the same accuracy."""
+
+    def cells() -> Iterator[Cell]:
+        for source in SOURCES:
+            for cell in _against_control(world, lambda r, s=source: _after(r, s, "exact", 0), "points of ECE"):  # type: ignore[misc]
+                yield Cell(f"{cell.name} {source}", "", cell.evidence, cell.unit, 0.0, cell.detail)
+
+    return gather(cells())
+
+
+def concentrated_logits(world: World, settings: Settings) -> list[Cell]:
+    """C3: spread over mean of the maximum logits, control minus distilled."""
+    return gather(_against_control(world, lambda row: row["max_logit"][1] / row["max_logit"][0], "ratio", -1.0))
+
+
+def concentrated_spectra(world: World, settings: Settings) -> list[Cell]:
+    """C4: effective rank of the images, random real ones of the same count minus distilled."""
+
+    def cells() -> Iterator[Cell]:
+        everything = studies(world)
+        for sets in distilled(world):
+            same = [s for s in everything if s.first["backbone"] == "random" and s.first["ipc"] == sets.first["ipc"]]
+            if same and sets.first["mdt"] == 0:
+                groups = [same[0].values(lambda r: r["rank_images"]), sets.values(lambda r: r["rank_images"])]
+                yield Cell(sets.label, "", Effect(group_contrast(groups, [1, -1])), "effective rank", 0.0)
+
+    return gather(cells())
+
+
+def _after(row: Row, source: str, fit: str, index: int) -> float:
+    """ECE on the test images, points, with the temperature of one mask ratio."""
+    return 100 * row["sources"][source][fit]["test"][index][ECE]
+
+
+def _masked(row: Row, source: str, fit: str, how: str) -> float:
+    """ECE with the ratio of the least ECE on the calibration images (``honest``) or on the test images (``oracle``)."""
+    held = row["sources"][source][fit]
+    by = held["calibration_ece"] if how == "honest" else [test[ECE] for test in held["test"]]
+    return _after(row, source, fit, int(np.argmin(by)))
+
+
+def masked_beats_exact(world: World, settings: Settings) -> list[Cell]:
+    """C6: ECE of exact temperature scaling minus that of MTS with an honest ratio, same source, paired by set."""
+
+    def cells() -> Iterator[Cell]:
+        for sets in distilled(world):
+            for source in SOURCES:
+                plain = sets.values(lambda row, s=source: _after(row, s, "exact", 0))  # type: ignore[misc]
+                honest, best = (
+                    sets.values(lambda row, s=source, h=how: _masked(row, s, "exact", h))  # type: ignore[misc]
+                    for how in ("honest", "oracle")
+                )
+                lower = 100 * (1 - best / plain).mean()
+                detail = f"TS {plain.mean():.1f}; with the ratio chosen on the test images {lower:.0f} % lower"
+                yield Cell(f"{sets.label} {source}", "", _paired(plain - honest), "points of ECE", 0.5, detail)
+
+    return gather(cells())
+
+
+def two_by_two(world: World, settings: Settings) -> list[Cell]:
+    """C7: gain of MTS over TS with either fit and either way to choose the ratio, paired by set."""
+
+    def cells() -> Iterator[Cell]:
+        for sets in distilled(world):
+            for fit in ("legacy", "exact"):
+                for how in ("oracle", "honest"):
+                    gain = sets.values(
+                        lambda r, f=fit, h=how: _after(r, "distilled", f, 0) - _masked(r, "distilled", f, h)
+                    )  # type: ignore[misc]
+                    yield Cell(f"{sets.label} {fit} fit, {how} ratio", "", _paired(gain), "points of ECE", 0.0)
+
+    return gather(cells())
+
+
+def answers_kept(world: World, settings: Settings) -> list[Cell]:
+    """C8: no temperature changes the accuracy of any network."""
+    checked = broken = 0
+    for sets in studies(world):
+        for rows in sets.rows.values():
+            for row in rows:
+                tests = [t for by in row["sources"].values() for fit in by.values() for t in fit["test"]]
+                checked += len(tests)
+                broken += sum(t[ACCURACY] != row["none"][ACCURACY] for t in tests)
+    return [Cell("all networks", "", Exact(checked, broken), "temperatures", 0.0)]
+
+
+def masked_distillation(world: World, settings: Settings) -> list[Cell]:
+    """C10: ECE without minus with MDT, uncalibrated, paired by seed."""
+
+    def cells() -> Iterator[Cell]:
+        held = {(s.first["model"], s.name): s for s in distilled(world)}
+        for (model, name), sets in held.items():
+            plain = held.get((model, name.split("+")[0]))
+            if sets.first["mdt"] and plain and sorted(plain.rows) == sorted(sets.rows):
+
+                def of(row: Row) -> float:
+                    return 100 * row["none"][ECE]
+
+                detail = f"accuracy {100 * plain.accuracy:.1f} without, {100 * sets.accuracy:.1f} with"
+                yield Cell(sets.label, "", _paired(plain.values(of) - sets.values(of)), "points of ECE", 0.5, detail)
+
+    return gather(cells())
+
+
+def published_accuracy(world: World, settings: Settings) -> list[Cell]:
+    """C24: accuracy within two published SDs and our own interval of the published one; full budget only."""
+
+    def cells() -> Iterator[Cell]:
+        for sets in distilled(world):
+            if sets.name in PUBLISHED and sets.first["share"] >= 1 and sets.first["model"].endswith("fashion-mnist"):
+                want, sd = PUBLISHED[sets.name]
+                found = _paired(100 * sets.values(lambda row: row["none"][ACCURACY]))
+                off = abs(found.estimate - want) > 2 * sd + (found.high - found.estimate)
+                detail = f"{found.estimate:.1f} [{found.low:.1f}, {found.high:.1f}], published {want} ± {sd}"
+                yield Cell(sets.label, "", Exact(1, int(off)), "points", 0.0, detail)
+
+    return gather(cells())

@@ -1,0 +1,57 @@
+"""Rows of `benchmarks.distillation_study` as records of a store, where claims look for them.
+
+    python -m benchmarks.study_records reports/out/study --store reports/out/study
+
+One record a distilled set and cell; ``checks["study"]`` holds its networks' rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fixtures.records import Record, fingerprint
+from fixtures.store import Store
+
+
+def to_records(study: dict[str, Any], created: str = "") -> Iterator[Record]:
+    """Records of one file of rows."""
+    sets: dict[tuple[str, int, int], list[dict[str, Any]]] = defaultdict(list)
+    for row in study["rows"]:
+        sets[row["cell"], row["epochs"], row["seed"]].append(row)
+    for (cell, epochs, seed), rows in sets.items():
+        case = {
+            "id": f"{study['model']}-{cell}-e{epochs}-study-s{seed}", "kind": "images", "model": study["model"],
+            "method": cell, "source": None, "seed": seed, "draw": {"source": "", "seed": seed},
+        }  # fmt: skip
+        yield Record(
+            case=case, keys={"record": fingerprint([case, rows])}, draw=dict(case["draw"]),
+            compression={"share": rows[0]["share"], "epochs": epochs}, checks={"study": rows},
+            seconds={"compress": study["seconds"]}, created=created,
+        )  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.study_records", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--store", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    store, count = Store(options.store), 0
+    for path in sorted(options.folder.glob("*.json")):
+        study = json.loads(path.read_text(encoding="utf-8"))
+        if "rows" not in study:
+            continue
+        for record in to_records(study, datetime.now(UTC).isoformat(timespec="seconds")):
+            store.save(record.keys["record"], record)
+            count += 1
+    print(f"{count} records in {store.root}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

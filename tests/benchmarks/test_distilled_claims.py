@@ -1,0 +1,142 @@
+"""Family C and X3: verdicts from made-up rows whose answer is known, and scores of many networks against the report's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.claims import distilled, repair
+from benchmarks.claims.judge import judge, load
+from benchmarks.claims.world import NoEvidence, World
+from benchmarks.confidence_scores import COLUMNS, losses, scores
+from benchmarks.study_records import to_records
+from compressors.confidence import exact, legacy
+from compressors.confidence.temperature import bisect, log_softmax, secant
+from fixtures.records import Record, TaskScores
+from reports.choice_confidence import across_tasks, at_temperature, fit_temperature
+from reports.distilled import confidence_figures
+
+MODEL = "convnet3-fashion-mnist"
+
+
+def row(cell: str, seed: int, net: int, accuracy: float, ece: float, masked: float = 0.0, share: float | None = 1.0):
+    """One network: TS leaves ``ece``; every tenth of masking takes ``masked`` off it, on test and calibration data."""
+    after = [[accuracy, 1.0, 0.5, 0.1, ece - masked * k, ece, 0.1] for k in range(10)]
+    fit = {"T": [2.0] * 10, "clamped": [False] * 10, "calibration_ece": [test[4] for test in after], "test": after}
+    backbone, ipc = cell.split("+")[0].split("-ipc")
+    return {
+        "cell": cell, "backbone": backbone, "mdt": 0.3 if "+mdt" in cell else 0.0, "seed": seed, "net": net,
+        "ipc": int(ipc), "share": share, "loss": "ce", "epochs": 300, "columns": list(COLUMNS),
+        "none": [accuracy, 1.0, 0.5, ece, ece, ece, 0.1], "max_logit": [10.0, 3.0], "rank_images": 5.0 + seed,
+        "sources": {source: {"exact": fit, "legacy": fit} for source in ("distilled", "real-matched")},
+    }  # fmt: skip
+
+
+def world(*cells) -> World:
+    random = np.random.default_rng(0)
+    rows = [
+        row(
+            cell,
+            seed,
+            net,
+            accuracy + 0.002 * random.standard_normal(),
+            ece + 0.002 * random.standard_normal(),
+            masked,
+            share,
+        )
+        for cell, accuracy, ece, masked, share in cells
+        for seed in range(5)
+        for net in range(2)
+    ]
+    return World(to_records({"model": MODEL, "seconds": 1.0, "rows": rows}))
+
+
+def verdicts(*cells) -> dict[str, str]:
+    claims = [claim for claim in load() if claim.id[0] == "C"]
+    return {result.claim.id: result.verdict for result in judge(claims, world(*cells))}
+
+
+def test_verdicts_follow_the_rows():
+    control = ("random-ipc3", 0.70, 0.10, 0.0, None)
+    found = verdicts(control, ("dc-ipc1", 0.705, 0.20, 0.01, 1.0), ("dc-ipc1+mdt", 0.70, 0.10, 0.01, 1.0))
+    assert found["C1"] == "replicates"  # more over-confident than the control
+    assert found["C6"] == "replicates"  # masking takes off up to nine points
+    assert found["C8"] == "replicates"
+    assert found["C10"] == "replicates"  # ten points less
+    assert found["C24"] == "replicates"
+    found = verdicts(control, ("dc-ipc1", 0.68, 0.05, 0.0, 1.0), ("dc-ipc1+mdt", 0.68, 0.10, 0.0, 1.0))
+    assert (found["C1"], found["C6"], found["C24"]) == ("does not",) * 3
+    assert found["C10"] == "cannot tell"  # re-derived: no negative verdict
+
+
+def test_controls_must_have_the_same_accuracy_and_budgets_be_full():
+    cells = [("random-ipc1", 0.50, 0.10, 0.0, None), ("dc-ipc1", 0.705, 0.2, 0.0, 0.5)]
+    with pytest.raises(NoEvidence):
+        distilled.over_confident(world(*cells), {})
+    with pytest.raises(NoEvidence):
+        distilled.published_accuracy(world(*cells), {})
+    with pytest.raises(NoEvidence, match="no study"):
+        distilled.studies(World([]))
+    assert "50 % of the iterations" in distilled.distilled(world(*cells))[0].label
+
+
+def logits(seed: int, n: int, choices: int, sharp: float) -> tuple[np.ndarray, np.ndarray]:
+    """Answers drawn from softmax(z), logits ``sharp * z``: the best temperature is ``sharp``."""
+    random = np.random.default_rng(seed)
+    z = 2 * random.standard_normal((n, choices))
+    p = np.exp(log_softmax(z))
+    return sharp * z, (p.cumsum(1) > random.random((n, 1))).argmax(1)
+
+
+def test_scores_of_many_networks_are_those_of_the_report():
+    z, y = logits(0, 400, 10, 3.0)
+    pair = torch.tensor(np.stack([z, z * 0.5]))
+    answers = torch.tensor(y)
+    found = scores(pair, answers, torch.tensor([2.0, 0.7]))
+    for k, (given, t) in enumerate(((z, 2.0), (z * 0.5, 0.7))):
+        figures = confidence_figures(log_softmax(given, t), y)
+        want = [figures[name] for name in ("accuracy", "nll", "brier", "gap", "ece", "ece15", "classwise")]
+        assert np.allclose(found[k].numpy(), want, atol=1e-9)
+    assert np.allclose(bisect(losses(pair, answers), (2,)).value, exact(pair.numpy(), y).value, rtol=1e-9)
+    assert np.allclose(secant(losses(pair, answers), (2,)).value, legacy(pair.numpy(), y).value, rtol=1e-9)
+
+
+def record(sharp: float, seed: int = 0) -> Record:
+    tasks = {}
+    for k, choices in enumerate((2, 4)):
+        z, y = logits(10 * seed + k, 4000, choices, sharp)
+        p = np.exp(log_softmax(z))
+        right = (p.argmax(1) == y).astype(int).tolist()
+        tasks[f"t{k}"] = TaskScores(
+            metric="acc", document_hash=[], prompt_hash=[], correct=right, correct_norm=None, loglikelihoods=[],
+            probabilities=p.tolist(), target=y.tolist(), chance=1 / choices, majority=1 / choices,
+        )  # fmt: skip
+    return Record(case={"id": "x"}, keys={}, tasks=tasks)
+
+
+def test_one_temperature_from_other_tasks_repairs_over_confidence():
+    over = record(3.0)
+    found = across_tasks(over, ["t0", "t1"])
+    for task, after in found.items():
+        before = at_temperature(over.tasks[task], 1.0)
+        assert after["temperature"] == pytest.approx(3.0, rel=0.1)
+        assert after["ece"] < before["ece"] / 3
+        assert after["nll"] < before["nll"]
+    other = across_tasks(over, ["t0", "t1"], fitted_on=record(1.0))
+    assert other["t0"]["temperature"] == pytest.approx(1.0, rel=0.1)
+    with pytest.raises(ValueError, match="two are needed"):
+        across_tasks(over, ["t0"])
+
+
+def test_filling_up_choices_does_not_move_the_temperature():
+    over = record(2.0)
+    both = fit_temperature(over, ["t0", "t1"])
+    one = [fit_temperature(over, [task]) for task in ("t0", "t1")]
+    assert min(one) <= both <= max(one)
+
+
+def test_gain_of_a_repair_is_before_minus_after():
+    gain, temperature = repair._gain(record(3.0), ["t0", "t1"])
+    assert gain > 5
+    assert temperature == pytest.approx(3.0, rel=0.1)
