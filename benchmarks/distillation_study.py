@@ -138,7 +138,8 @@ def study(
         run = distilled.runs[k // nets]
         rows.append({
             "cell": label, "backbone": distilled.backbone, "mdt": run.mdt, "seed": run.seed, "net": k % nets,
-            "ipc": len(distilled.labels) // shape.classes, "share": distilled.share, "loss": recipe.loss, "epochs": recipe.epochs,
+            "ipc": len(distilled.labels) // shape.classes, "share": distilled.share,
+            "loss": recipe.loss, "epochs": recipe.epochs,
             "columns": list(COLUMNS), "none": plain[k].tolist(), "oracle": oracle[k].tolist(),
             "oracle_T": float(best.value[k]), "max_logit": [float(largest[k].mean()), float(largest[k].std())],
             "rank_images": ranks[k // nets], "rank_features": inner_ranks[k],

@@ -130,8 +130,10 @@ def judge_images(store: Store, manifest: dict[str, Any], cases: list[ImageCase])
         return [], []
     from benchmarks import gates_images
     from fixtures.image_runner import code_hash, numerics
+    from fixtures.images import image_licences
 
     manifest["image_cases"] = [case.to_dict() for case in cases]
+    manifest["licences"] = [*manifest.get("licences", []), *image_licences(case.model for case in cases)]
     found = {case.id: store.follow(case.pointer) for case in cases}
     current = {
         case.id: record

@@ -42,9 +42,8 @@ def fit_temperature(record: Record, tasks: Sequence[str]) -> float:
     rows, labels = [], []
     for task in tasks:
         found = choice_logits(record.tasks[task])
-        keep = (
-            np.linspace(0, len(found) - 1, least).round().astype(int)
-        )  # the same number of items of each, spread evenly
+        # The same number of items of each, spread evenly.
+        keep = np.linspace(0, len(found) - 1, least).round().astype(int)
         rows.append(np.pad(found[keep], ((0, 0), (0, width - found.shape[1])), constant_values=ABSENT))
         labels.append(np.asarray(record.tasks[task].target)[keep])
     return float(exact(np.concatenate(rows), np.concatenate(labels)).value)
@@ -66,7 +65,7 @@ def at_temperature(scores: TaskScores, temperature: float) -> dict[str, float]:
 def across_tasks(record: Record, tasks: Sequence[str], fitted_on: Record | None = None) -> dict[str, dict[str, float]]:
     """{task: figures} with the temperature that the *other* tasks' items ask for.
 
-    ``fitted_on`` is another record of the same model, for instance scored with masked tokens: masked temperature scaling.
+    ``fitted_on`` is another record of the same model, for instance scored with masked tokens: masked scaling.
     Raises ``ValueError`` for fewer than two tasks with a choice.
     """
     if len(tasks) < 2:

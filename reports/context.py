@@ -13,6 +13,7 @@ from reports.answer import Answer, Headline, answers, controls_note, headlines
 from reports.confidence import ConfidenceTable, confidence_tables, reliability_drawing
 from reports.costs import Cost, costs
 from reports.distilled import DistilledTable, distilled_tables, is_image
+from reports.distilled_figure import reliability_drawings
 from reports.drawing import Drawing
 from reports.groups import Group
 from reports.heat import HeatMap
@@ -63,6 +64,7 @@ class Context:
     reliability: list[Drawing]
     dispersion: list[Drawing]
     distilled: list[DistilledTable]
+    distilled_drawings: list[Drawing]
     notes: list[str]
     provenance: list[tuple[str, str]]
     licences: list[dict[str, Any]]
@@ -106,6 +108,7 @@ def gather(manifest: dict[str, Any], records: Sequence[Record], verdicts: Sequen
         reliability=[d for d in map(reliability_drawing, _by_model(groups)) if d][:DRAWN_MODELS],
         dispersion=[d for d in map(task_strips.every_draw, _by_model(groups)[:DRAWN_MODELS]) if d],
         distilled=distilled_tables(images),
+        distilled_drawings=reliability_drawings(images)[:DRAWN_MODELS],
         notes=found,
         provenance=_provenance(used, manifest),
         licences=_licences(manifest.get("licences")),

@@ -11,7 +11,7 @@ import numpy as np
 from compressors.distillation.spelling import parse
 from fixtures.records import Record
 from reports import statistics
-from reports.figures import to_csv
+from reports.drawing import to_csv
 
 FIGURES = ("accuracy", "ece", "ece15", "adaptive", "classwise", "mce", "nll", "brier", "gap", "aurc")
 

@@ -36,6 +36,7 @@ def write_all(manifest: dict[str, Any], records: Sequence[Record], verdicts: Seq
     """The path of report.html. Raises ``OSError`` naming the file that could not be written."""
     context = gather(manifest, records, verdicts)
     drawings = [d for section in context.sections for d in section.drawings] + context.dispersion + context.reliability
+    drawings += context.distilled_drawings
     for drawing in drawings:
         write_text(folder / "plots" / f"{_slug(drawing.name)}.svg", standalone(drawing.svg))
     write_text(folder / "records.csv", records_csv(records))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,8 @@ def scaling_fails(world: World, settings: Settings) -> list[Cell]:
 
     def cells() -> Iterator[Cell]:
         for source in SOURCES:
-            for cell in _against_control(world, lambda r, s=source: _after(r, s, "exact", 0), "points of ECE"):  # type: ignore[misc]
+            after = partial(_after, source=source, fit="exact", index=0)
+            for cell in _against_control(world, after, "points of ECE"):
                 yield Cell(f"{cell.name} {source}", "", cell.evidence, cell.unit, 0.0, cell.detail)
 
     return gather(cells())
@@ -147,10 +149,9 @@ def masked_beats_exact(world: World, settings: Settings) -> list[Cell]:
     def cells() -> Iterator[Cell]:
         for sets in distilled(world):
             for source in SOURCES:
-                plain = sets.values(lambda row, s=source: _after(row, s, "exact", 0))  # type: ignore[misc]
+                plain = sets.values(partial(_after, source=source, fit="exact", index=0))
                 honest, best = (
-                    sets.values(lambda row, s=source, h=how: _masked(row, s, "exact", h))  # type: ignore[misc]
-                    for how in ("honest", "oracle")
+                    sets.values(partial(_masked, source=source, fit="exact", how=how)) for how in ("honest", "oracle")
                 )
                 lower = 100 * (1 - best / plain).mean()
                 detail = f"TS {plain.mean():.1f}; with the ratio chosen on the test images {lower:.0f} % lower"
@@ -165,10 +166,9 @@ def two_by_two(world: World, settings: Settings) -> list[Cell]:
     def cells() -> Iterator[Cell]:
         for sets in distilled(world):
             for fit in ("legacy", "exact"):
+                plain = sets.values(partial(_after, source="distilled", fit=fit, index=0))
                 for how in ("oracle", "honest"):
-                    gain = sets.values(
-                        lambda r, f=fit, h=how: _after(r, "distilled", f, 0) - _masked(r, "distilled", f, h)
-                    )  # type: ignore[misc]
+                    gain = plain - sets.values(partial(_masked, source="distilled", fit=fit, how=how))
                     yield Cell(f"{sets.label} {fit} fit, {how} ratio", "", _paired(gain), "points of ECE", 0.0)
 
     return gather(cells())
@@ -200,6 +200,43 @@ def masked_distillation(world: World, settings: Settings) -> list[Cell]:
 
                 detail = f"accuracy {100 * plain.accuracy:.1f} without, {100 * sets.accuracy:.1f} with"
                 yield Cell(sets.label, "", _paired(plain.values(of) - sets.values(of)), "points of ECE", 0.5, detail)
+
+    return gather(cells())
+
+
+def gain_by_count(world: World, settings: Settings) -> list[Cell]:
+    """C9: relative gain of MTS (honest ratio) over exact TS at one image a class, minus that at ten, paired by seed."""
+
+    def relative(row: Row) -> float:
+        plain = _after(row, "real-matched", "exact", 0)
+        return 100 * (plain - _masked(row, "real-matched", "exact", "honest")) / plain
+
+    def cells() -> Iterator[Cell]:
+        held = {(s.first["model"], s.name): s for s in distilled(world)}
+        for (model, name), sets in held.items():
+            more = held.get((model, name.replace("-ipc1", "-ipc10", 1)))
+            if sets.first["ipc"] == 1 and more and sorted(more.rows) == sorted(sets.rows):
+                evidence = _paired(sets.values(relative) - more.values(relative))
+                yield Cell(f"{sets.label} against {more.name}", "", evidence, "% of the ECE", 0.0)
+
+    return gather(cells())
+
+
+def both_beat_either(world: World, settings: Settings) -> list[Cell]:
+    """C13: ECE of the better of MDT alone and MTS alone, minus that of both, paired by seed."""
+
+    def cells() -> Iterator[Cell]:
+        held = {(s.first["model"], s.name): s for s in distilled(world)}
+        for (model, name), sets in held.items():
+            plain = held.get((model, name.split("+")[0]))
+            if not sets.first["mdt"] or plain is None or sorted(plain.rows) != sorted(sets.rows):
+                continue
+            for source in SOURCES:
+                masked = partial(_masked, source=source, fit="exact", how="honest")
+                alone = [sets.values(lambda row: 100 * row["none"][ECE]), plain.values(masked)]
+                better = min(alone, key=lambda values: float(values.mean()))
+                evidence = _paired(better - sets.values(masked))
+                yield Cell(f"{sets.label} {source}", "", evidence, "points of ECE", 0.0)
 
     return gather(cells())
 

@@ -1,4 +1,4 @@
-"""Family C and X3: verdicts from made-up rows whose answer is known, and scores of many networks against the report's."""
+"""Family C and X3: verdicts from made-up rows whose answer is known, and scores of networks against the report's."""
 
 from __future__ import annotations
 
@@ -64,10 +64,18 @@ def test_verdicts_follow_the_rows():
     assert found["C6"] == "replicates"  # masking takes off up to nine points
     assert found["C8"] == "replicates"
     assert found["C10"] == "replicates"  # ten points less
+    assert found["C13"] == "replicates"
+    assert found["C9"] == "not run"
     assert found["C24"] == "replicates"
     found = verdicts(control, ("dc-ipc1", 0.68, 0.05, 0.0, 1.0), ("dc-ipc1+mdt", 0.68, 0.10, 0.0, 1.0))
     assert (found["C1"], found["C6"], found["C24"]) == ("does not",) * 3
     assert found["C10"] == "cannot tell"  # re-derived: no negative verdict
+
+
+def test_the_gain_is_compared_between_counts():
+    few, many = ("dm-ipc1", 0.7, 0.20, 0.015, 1.0), ("dm-ipc10", 0.8, 0.20, 0.001, 1.0)
+    assert verdicts(few, many)["C9"] == "replicates"
+    assert verdicts(("dm-ipc1", *many[1:]), ("dm-ipc10", *few[1:]))["C9"] == "does not"
 
 
 def test_controls_must_have_the_same_accuracy_and_budgets_be_full():

@@ -438,3 +438,45 @@ def test_junit_has_scalars_and_the_verdicts(finished, mini):
     text = (mini / "junit.xml").read_text()
     assert re.search(r'<property name="nll" value="\d+\.\d+"', text)
     assert "gates" in text
+
+
+DISTILLATION = """
+[[distillation]]
+models = ["convnet2w4-digits"]
+methods = ["dm-ipc1", "dc-ipc2+mdt"]
+calibrators = ["ts", "mts"]
+sources = ["distilled", "real"]
+seeds = 2
+batch_real = 8
+outer = 1
+inner = 1
+epochs = 60
+rate = 0.1
+nets = 2
+[distillation.iterations]
+dm = 3
+dc = 2
+"""
+
+
+def test_distilled_data_is_on_the_same_axes(suite, mini):
+    profile = mini / "images.toml"
+    profile.write_text((mini / "mini.toml").read_text() + DISTILLATION)
+    done = suite("--profile", str(profile), "-m", "case(method='dm-ipc1+mts', seed=1)", "-v")
+    assert "convnet2w4-digits-dm-ipc1+mts-real-s1" in done.stdout
+    assert "2 passed" in done.stdout.replace(" gates", ""), done.stdout
+    done = suite("--profile", str(profile), "-k", "convnet")
+    report = json.loads((suite.store / "report.json").read_text())
+    rows = [row for row in report["distilled"] if row["trained"] == "dc-ipc2+mdt"]
+    assert {(row["calibrator"], row["source"]) for row in rows} == {
+        ("", ""), ("ts", "distilled"), ("ts", "real"), ("mts", "distilled"), ("mts", "real")
+    }  # fmt: skip
+    assert all(row["sets"] == 2 and row["figures"]["ece"]["sd"] is not None for row in rows)
+    verdicts = json.loads((suite.store / "verdicts.json").read_text())
+    assert [v["outcome"] for v in verdicts if v["gate"] == "answers"] == ["pass"]
+    assert "0.2 % of the published" in done.stdout
+    broken = mini / "broken.toml"
+    broken.write_text((mini / "mini.toml").read_text() + DISTILLATION.replace("dm-ipc1", "dmm-ipc1"))
+    done = suite("--profile", str(broken))
+    assert done.returncode == 4
+    assert "did you mean dm-ipc10?" in done.stdout + done.stderr

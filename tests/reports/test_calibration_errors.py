@@ -12,7 +12,7 @@ from reports import statistics as S
 
 def test_hand_computed_bins_and_their_edges():
     confidence, right = [0.2, 0.2, 0.6, 1.0], [0, 1, 1, 1]
-    # Closed on the right: .2 in bin 2, .6 in bin 6; on the left: .2 in bin 3, .6 in bin 7. Alone on their edges, the same.
+    # Closed on the right: .2 in bin 2, .6 in bin 6; on the left: .2 in bin 3, .6 in bin 7: the same gaps.
     for rule in ("width", "left"):
         assert S.expected_calibration_error(confidence, right, 10, rule) == pytest.approx((2 * 0.3 + 0.4 + 0) / 4)
     # .2 and .25 share a bin only if bins are closed on the left, .15 and .2 only on the right.
