@@ -176,7 +176,7 @@ def two_by_two(world: World, settings: Settings) -> list[Cell]:
 
 
 def answers_kept(world: World, settings: Settings) -> list[Cell]:
-    """C8: no temperature changes the accuracy of any network. The legacy fit, which can end below 0, is shown beside."""
+    """C8: no temperature changes any accuracy. The legacy fit, which can end below 0, is shown beside."""
     checked, broken = dict.fromkeys(FITS, 0), dict.fromkeys(FITS, 0)
     for sets in studies(world):
         for row in (row for rows in sets.rows.values() for row in rows):
