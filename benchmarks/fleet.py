@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks import gpus, judging
 from benchmarks.controls import with_controls
 from benchmarks.devices import missing_device
-from benchmarks.grid import GridError, Overrides, build_cases, load_profile, split_list
+from benchmarks.grid import GridError, Overrides, build_cases, load_profile, parse_seeds, split_list
 from fixtures.records import Case
 from fixtures.store import Store
 
@@ -127,8 +127,11 @@ def main(arguments: list[str] | None = None) -> int:
         parser.add_argument(f"--{name}", help="instead of the profile's")
     for name in ("models", "methods", "sources"):
         parser.add_argument(f"--{name}", type=split_list)
+    parser.add_argument("--seeds", type=parse_seeds)
+    parser.add_argument("--items", type=int, help="items a task")
     options = parser.parse_args(arguments)
-    chosen = {name: getattr(options, name) for name in ("models", "methods", "sources", "device", "dtype")}
+    names = ("models", "methods", "sources", "device", "dtype", "seeds", "items")
+    chosen = {name: getattr(options, name) for name in names}
     try:
         cases, total = pending(load_profile(options.profile), Overrides(**chosen), Store(options.store))
         if problem := missing_device(cases):

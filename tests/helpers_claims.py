@@ -44,6 +44,7 @@ class Truth:
     length: int = 512
     tag: str = ""
     packing: str = "stream"
+    inputs: str = ""
     run: int = 0
     shift: Any = None  # function of the case
 
@@ -57,7 +58,8 @@ def rng(*names: Any) -> np.random.Generator:
 
 def records(truth: Truth) -> list[Record]:
     """The dense model and every method x source x seed."""
-    spec = EvaluationSpec(tuple(truth.tasks), truth.items, 0, tuple(truth.domains), truth.documents)
+    domains = tuple(truth.domains)
+    spec = EvaluationSpec(tuple(truth.tasks), truth.items, 0, domains, truth.documents, inputs=truth.inputs)
     found = [_record(truth, Case(truth.model, "dense", None, spec), 0.0)]
     for method in truth.methods:
         for source in truth.sources:

@@ -20,9 +20,18 @@ from reports.statistics.concordance import concordance
 from reports.statistics.group_contrast import group_contrast
 from reports.statistics.one_way import one_way
 
+_MEASURED: dict[tuple[int, tuple[str, ...]], tuple[Record, dict[str, float]]] = {}  # holding a record keeps its id
+
 
 def measures(record: Record, tasks: list[str]) -> dict[str, float]:
     """ECE (15 bins, mean over tasks, points), Brier score and NLL (nats) of the choice probabilities, accuracy."""
+    key = id(record), tuple(tasks)
+    if key not in _MEASURED:
+        _MEASURED[key] = record, _measure(record, tasks)
+    return _MEASURED[key][1]
+
+
+def _measure(record: Record, tasks: list[str]) -> dict[str, float]:
     rows = []
     for task in tasks:
         scores = record.tasks[task]

@@ -180,7 +180,7 @@ class World:
             model = record.case["model"]
             if record.case["draw"]:
                 used[model].add(record.case["draw"]["source"])
-            else:
+            elif not record.case["evaluation"].get("inputs"):
                 held[model] |= {name: outcomes.loss(scores) for name, scores in record.nll.items()}
         found = {}
         for model, losses in held.items():
@@ -222,11 +222,10 @@ class World:
 
 
 def ordinary(case: dict[str, Any]) -> bool:
-    """Stream packing, no BOS, our own draws, sequential propagation."""
+    """Stream packing, no BOS, our own draws, sequential propagation, inputs as they are."""
     draw = case["draw"]
-    return (draw["packing"], draw["bos"], draw["loader"]) == ("stream", False, "calibench") and (
-        case["propagation"] == "sequential"
-    )
+    plain = (draw["packing"], draw["bos"], draw["loader"]) == ("stream", False, "calibench")
+    return plain and case["propagation"] == "sequential" and not case["evaluation"].get("inputs")
 
 
 def training_sources(model: str) -> tuple[str, ...]:

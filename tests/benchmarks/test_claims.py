@@ -177,6 +177,18 @@ def test_packing_changes_the_ranking():
     assert verdict("B27", Truth(methods=("wanda-0.5",), source=NEAR), turned).verdict == REPLICATES
 
 
+def test_noisy_inputs_that_turn_the_ranking_are_seen_and_equal_ones_are_not():
+    clean = Truth(methods=("wanda-0.5",), source=NEAR)
+    turned = dict(zip(SOURCES, reversed(NEAR.values()), strict=True))
+    assert verdict("A16", clean, Truth(methods=("wanda-0.5",), source=turned, inputs="noise0.2")).verdict == REPLICATES
+    alike = verdict("A16", clean, Truth(methods=("wanda-0.5",), source=NEAR, inputs="noise0.2", run=1))
+    assert alike.verdict != REPLICATES
+    assert "clean, noise0.2" in alike.cells[0][0].name
+    assert verdict("A16", clean).verdict == NOT_RUN
+    # Noisy panels are no ordinary ones: they are in no other claim's way.
+    assert verdict("B1", clean, Truth(methods=("wanda-0.5",), seeds=2, inputs="noise0.2")).verdict == REPLICATES
+
+
 def test_training_text_that_helps_is_seen_and_chance_is_not():
     sources = ("encyclopedia", "web", "news", "dialogue")
     names = [f"known-corpus-1m({c}){s}" for c in ("encyclopedia", "web", "news") for s in ("", "@1", "@2")]

@@ -1,0 +1,74 @@
+"""The fleet: cases without a record, in an order that wastes little, until the time is up; a failure stops no other."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import fleet
+from benchmarks.grid import Overrides, load_profile
+from fixtures import Store
+from tests.miniature import write_model, write_text
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fleet")
+    texts = [write_text(folder / f"{name}.txt", seed) for seed, name in enumerate(("one", "two"))]
+    model = write_model(folder / "tiny", texts)
+    path = folder / "small.toml"
+    sources = [f"text:{text}" for text in texts]
+    grid = f"""
+[[grid]]
+models = ["{model}"]
+methods = ["wanda-0.5"]
+sources = {sources}
+seeds = 2
+sequences = 2
+length = 32
+slices = 2
+[grid.evaluation]
+domains = ["{sources[0]}"]
+documents = 2
+document_tokens = 32
+"""
+    path.write_text(grid + grid.replace("seeds = 2", 'seeds = 2\namounts = [1]\nquestion = "amount"'))
+    return path
+
+
+def order(profile, store):
+    cases, total = fleet.pending(load_profile(str(profile)), Overrides(), store)
+    return [case.id for case in cases], total
+
+
+def test_dense_first_then_seed_by_seed_and_sweeps_last(profile, tmp_path):
+    found, total = order(profile, Store(tmp_path))
+    assert total == len(found) == 9
+    assert found[0] == "tiny-dense"
+    assert [name.rpartition("-")[2] for name in found[1:]] == ["s0", "s0", "s1", "s1", "n1", "n1", "n1", "n1"]
+
+
+@pytest.mark.slow
+def test_runs_until_done_then_finds_nothing_to_do(profile, tmp_path, capsys):
+    arguments = ["--profile", str(profile), "--store", str(tmp_path), "--processes", "2", "--seconds", "120"]
+    assert fleet.main(arguments) == 0
+    assert "9 cases in" in capsys.readouterr().out
+    assert order(profile, Store(tmp_path))[0] == []
+    assert fleet.main(arguments) == 0
+    assert "9 cases, 9 have their record" in capsys.readouterr().out
+
+
+def test_time_that_is_up_starts_nothing(profile, tmp_path):
+    cases, _ = fleet.pending(load_profile(str(profile)), Overrides(), Store(tmp_path))
+    assert fleet.run(cases, tmp_path, 1, 0.0) == []
+
+
+def test_failures_are_told_and_set_the_status():
+    finished = [fleet.Finished("a", {"total": 2.0}), fleet.Finished("b", {}, "ValueError: no")]
+    text = fleet.summary(finished, 5, 10.0, 2)
+    assert "1 cases in 10 s by 2 processes, 4 left" in text
+    assert "failed: b: ValueError: no" in text
+
+
+def test_a_profile_that_cannot_be_used(tmp_path, capsys):
+    assert fleet.main(["--profile", "nothing", "--store", str(tmp_path)]) == 2
+    assert "no profile 'nothing'" in capsys.readouterr().err

@@ -1,0 +1,67 @@
+"""Every model family of the paper profile, as a tiny random model of that architecture: compressed and scored."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.grid import load_profile
+
+SIZES = {"vocab_size": 128, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+SIZES |= {"max_position_embeddings": 64, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+LLAMA = {**SIZES, "intermediate_size": 64, "num_key_value_heads": 2}
+FAMILIES = {
+    "llama": ("LlamaConfig", LLAMA),
+    "mistral": ("MistralConfig", LLAMA),
+    "qwen3": ("Qwen3Config", {**LLAMA, "head_dim": 8}),
+    "gemma3": ("Gemma3TextConfig", {**LLAMA, "head_dim": 8}),
+    "olmo2": ("Olmo2Config", LLAMA),
+    "opt": ("OPTConfig", {**SIZES, "ffn_dim": 64, "word_embed_proj_dim": 32}),
+}
+# How a hub name begins -> its architecture. DCLM-7B has Llama's blocks.
+NAMES = {
+    "huggyllama/": "llama",
+    "lmsys/vicuna": "llama",
+    "facebook/opt": "opt",
+    "apple/DCLM": "llama",
+    "meta-llama/": "llama",
+    "Qwen/Qwen3": "qwen3",
+    "google/gemma-3": "gemma3",
+    "mistralai/Mistral": "mistral",
+    "allenai/OLMo-2": "olmo2",
+}
+
+
+def family(model):
+    return next(kind for start, kind in NAMES.items() if model.startswith(start))
+
+
+def paper_models():
+    return [model for grid in load_profile("paper")["grid"] for model in grid["models"]]
+
+
+def test_every_model_of_the_profile_has_a_family_that_is_exercised():
+    assert {family(model) for model in paper_models()} == set(FAMILIES)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+@pytest.mark.parametrize("method", ["gptq-w4g16", "awq-w4g16", "spqr-w4g16", "wanda-2of4", "sparsegpt-2of4"])
+def test_a_tiny_model_of_the_family_is_compressed(kind, method):
+    import torch
+    import transformers
+
+    import compressors
+
+    name, sizes = FAMILIES[kind]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = transformers.AutoModelForCausalLM.from_config(getattr(transformers, name)(**sizes)).eval()
+    ids = torch.randint(3, 128, (4, 32), generator=torch.Generator().manual_seed(1))
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    report = compressors.compress(model, ids, method)
+    linears = dict(compressors.linears(model))
+    assert len(report.linears) == len(linears) > 8
+    assert all(not torch.equal(module.weight, before[f"{name}.weight"]) for name, module in linears.items())
+    if "2of4" in method:
+        assert all(int((m.weight.unflatten(1, (-1, 4)) == 0).sum(2).min()) >= 2 for m in linears.values())
+    with torch.no_grad():
+        assert torch.isfinite(model(input_ids=ids).logits).all()
