@@ -118,6 +118,8 @@ def study(
     seeds = [1000 * run.seed + k for run in distilled.runs for k in range(nets)]
     pixels = distilled.pixels.repeat_interleave(nets, 0)
     parameters = Trainer(shape, pixels, distilled.labels, seeds, recipe).run()
+    if parameters.is_cuda:
+        torch.cuda.synchronize()  # else the seconds would be those of launching
     trained = time.perf_counter() - start
     answers = torch.tensor(splits["test"].labels, device=device)
     test = predictions(parameters, torch.tensor(splits["test"].pixels, device=device)[None], shape)

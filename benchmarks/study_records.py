@@ -8,6 +8,7 @@ One record a distilled set and cell; ``checks["study"]`` holds its networks' row
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -36,16 +37,22 @@ def to_records(study: dict[str, Any], created: str = "") -> Iterator[Record]:
         )  # fmt: skip
 
 
+def read_studies(folder: Path) -> Iterator[dict[str, Any]]:
+    """The files of rows in a folder, ``*.json`` or ``*.json.gz``; other JSON is left out."""
+    for path in sorted([*folder.glob("*.json"), *folder.glob("*.json.gz")]):
+        data = path.read_bytes()
+        study = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
+        if isinstance(study, dict) and "rows" in study:
+            yield study
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.study_records", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--store", type=Path, required=True)
     options = parser.parse_args(arguments)
     store, count = Store(options.store), 0
-    for path in sorted(options.folder.glob("*.json")):
-        study = json.loads(path.read_text(encoding="utf-8"))
-        if "rows" not in study:
-            continue
+    for study in read_studies(options.folder):
         for record in to_records(study, datetime.now(UTC).isoformat(timespec="seconds")):
             store.save(record.keys["record"], record)
             count += 1

@@ -6,7 +6,6 @@ Points of ECE (ten bins) on the test images, mean ± SD over distilled sets, the
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from benchmarks.claims.distilled import ACCURACY, ECE, GAP, Sets, _after, _masked, studies
 from benchmarks.claims.world import World
-from benchmarks.study_records import to_records
+from benchmarks.study_records import read_studies, to_records
 
 Row = dict[str, Any]
 FIXED = 3  # index of the ratio .3
@@ -68,10 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.study_table", description=__doc__)
     parser.add_argument("folder", type=Path)
     options = parser.parse_args(arguments)
-    records = []
-    for path in sorted(options.folder.glob("*.json")):
-        study = json.loads(path.read_text(encoding="utf-8"))
-        records += list(to_records(study)) if "rows" in study else []
+    records = [record for study in read_studies(options.folder) for record in to_records(study)]
     found = studies(World(records))
     parts = ["\n".join(plain_table(found))]
     parts += [

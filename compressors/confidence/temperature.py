@@ -96,7 +96,8 @@ def bisect(at: Losses, shape: tuple[int, ...]) -> Temperature:
 def legacy(logits: ArrayLike, labels: ArrayLike, rate: float = 0.01, steps: int = 50) -> Temperature:
     """The fit that published baselines used: torch's LBFGS from T = 1.5, ``rate`` .01, 50 steps, no line search.
 
-    It stops near T = 1.8 where the optimum is 3 to 10. Here to compare with them; use :func:`exact`.
+    It stops near T = 1.8 where the optimum is 3 to 10, and can end below 0, which turns every answer round. Here to
+    compare with them; use :func:`exact`.
     """
     z, y = checked(logits, labels)
     return secant(_losses(z, y), z.shape[:-2], rate, steps)
