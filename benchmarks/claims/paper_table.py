@@ -30,9 +30,9 @@ def _table(panel: Panel) -> str:
     lines = [
         f"## {panel.name}: mean accuracy of {len(panel.dense.tasks)} tasks, points, ± SD over draws",
         "",
-        f"Dense {dense:.1f}. *SD* is pooled over sources, *items* what changed answers alone would make of it, *range* best "
-        "minus worst draw of a source; *published* is the SD of 7B to 33B models by the same algorithm (arXiv 2311.09755, "
-        "from notes on it).",
+        f"Dense {dense:.1f}. *SD* is pooled over sources, *items* what changed answers alone would make of it, *range* "
+        "best minus worst draw of a source; *published* is the SD of 7B to 33B models by the same algorithm (arXiv "
+        "2311.09755, from notes on it).",
         "",
         f"| method | {' | '.join(sources)} | SD | items | range | published SD |",
         "|---|" + "---:|" * (len(sources) + 4),
