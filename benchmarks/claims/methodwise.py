@@ -23,6 +23,8 @@ def data_over_method(world: World, settings: Settings) -> list[Cell]:
     def cells() -> Iterator[Cell]:
         for view in views(world, settings):
             methods = chosen_methods(view.panel, settings, 3)
+            if not methods:
+                continue
             for controls in (False, True):
                 sources = view.panel.sources(methods, controls)
                 if len(sources) < 4 or (controls and sources == view.panel.sources(methods)):
@@ -44,6 +46,8 @@ def bad_data_cancels(world: World, settings: Settings) -> list[Cell]:
     def cells() -> Iterator[Cell]:
         for view in views(world, settings):
             methods = chosen_methods(view.panel, settings, 2)
+            if not methods:
+                continue
             sources = view.panel.sources(methods)
             table = view.table(methods, sources)
             if table.shape[2] < 6 or len(sources) < 2:
