@@ -19,6 +19,7 @@ from benchmarks import expectations, gates
 from benchmarks.controls import with_controls
 from benchmarks.grid import Overrides, build_cases, load_profile
 from compressors import gptq, grid, masks, models, rtn, walker, wanda
+from fixtures import case_draws
 from fixtures.runner import Runner
 from fixtures.store import Store
 from tests.miniature import write_model, write_text
@@ -198,7 +199,7 @@ FAULTS = {
         "case", G, grid, "encode", lambda real: lambda w, lattice: real(w, lattice._replace(top=lattice.top + 4))
     ),
     "permutation not undone": Fault("reconstruction", A, gptq, "quantize", not_put_back),
-    "seed ignored": Fault("null", W, fixtures, "draw_calibration_set", first_seed_always),
+    "seed ignored": Fault("null", W, case_draws, "draw_calibration_set", first_seed_always),
     "unseeded sampler": Fault("repeat", G, gptq, "solve", with_noise),
     "unseeded sampler, calibration-free": Fault("null", R, rtn, "solve", with_noise),
     "padding is scored": Fault("noise_floor", W, fixtures, "document_nll", padding_is_scored),
