@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.claims.judge import ClaimError, judge, load
+from benchmarks.claims.paper_table import paper_tables
 from benchmarks.claims.table import as_json, line, markdown
 from benchmarks.claims.world import World
 from fixtures.bundle import SUFFIX, BundleError, bundled, read_bundle
@@ -75,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise ClaimError(f"--only: no claim {sorted(unknown)[0]!r}")
             claims = [claim for claim in claims if claim.id in wanted]
         held = [record for path in options.store for record in records_of(path)]
-        results = judge(claims, World(held, published(options.published or default_published())))
+        world = World(held, published(options.published or default_published()))
+        results = judge(claims, world)
     except (ClaimError, BundleError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -90,6 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_bytes(out / "claims.json", text.encode()),
         write_bytes(out / "claims.md", markdown(results, about).encode()),
     ]
+    if tables := paper_tables(world):
+        head = "# Mean accuracy by method and calibration source\n\n"
+        paths.append(write_bytes(out / "accuracy.md", (head + tables + "\n").encode()))
     for result in results:
         print(line(result))
     print(*paths, sep="\n")

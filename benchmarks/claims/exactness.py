@@ -55,7 +55,8 @@ def _twins(world: World, kind: str) -> Iterator[tuple[Record, Record]]:
         control = record.case.get("control") or ""
         if control.startswith(kind):
             for twin in by_id.get(record.id.removesuffix(f"-{control}"), []):
-                yield twin, record
+                if twin.case["evaluation"] == record.case["evaluation"] and twin.case["draw"] == record.case["draw"]:
+                    yield twin, record
 
 
 def _repeats(world: World) -> Iterator[Cell]:

@@ -12,6 +12,7 @@ W         p < .05 and one winner in 3 of 4 columns    W's interval includes that
                                                       labels, and the winners differ
 exact     holds bit for bit                           does not hold once
 weak      bounds of a correlation within +-.5         both bounds beyond .8, on one side
+N(m)      lower bound above -m (not worse by m)       upper bound below -m
 ========  ==========================================  ===========================================
 
 Everything else is *cannot tell*. For a variance component "excludes 0" is its F test and the margin applies to the
@@ -29,7 +30,7 @@ REPLICATES, DOES_NOT, CANNOT_TELL, NOT_RUN = "replicates", "does not", "cannot t
 ALPHA = 0.05
 UNITS = 12  # fewest units of a rank association
 SAME_WINNER = 0.75
-RULES = ("D", "E", "O", "R", "W", "exact", "weak", "figure")
+RULES = ("D", "E", "O", "R", "W", "exact", "weak", "N", "figure")
 
 
 def decide(rule: str, evidence: Evidence, margin: float = 0.0) -> str:
@@ -50,6 +51,8 @@ def decide(rule: str, evidence: Evidence, margin: float = 0.0) -> str:
         return exact(evidence)
     if rule == "weak" and isinstance(evidence, Rank):
         return weak(evidence)
+    if rule == "N" and isinstance(evidence, Effect):
+        return not_worse(evidence, margin)
     if rule == "figure":
         return CANNOT_TELL  # a figure is shown; there is no verdict to reach
     raise ValueError(f"rule {rule!r} (known: {', '.join(RULES)}) cannot judge {type(evidence).__name__}")
@@ -112,10 +115,19 @@ def weak(evidence: Rank) -> str:
     return DOES_NOT if evidence.low > 0.8 or evidence.high < -0.8 else CANNOT_TELL
 
 
+def not_worse(evidence: Effect, margin: float) -> str:
+    """Non-inferiority (B22): positive effects are improvements."""
+    if evidence.low > -margin:
+        return REPLICATES
+    return DOES_NOT if evidence.high < -margin else CANNOT_TELL
+
+
 def p_value(rule: str, evidence: Evidence, margin: float) -> float:
     """The p value that enters Holm's correction over a family of claims."""
     if rule == "E" and isinstance(evidence, Effect | Bootstrap):
         return evidence.p_within(margin)
+    if rule == "N" and isinstance(evidence, Effect):
+        return evidence.interval.p_greater(-margin)
     if rule == "weak" and isinstance(evidence, Rank):
         from scipy.stats import norm
 

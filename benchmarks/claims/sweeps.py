@@ -159,7 +159,10 @@ def size(world: World, settings: Settings) -> list[Cell]:
                     sources = [s for s in settings["sources"] if s in panel.sources([method])]
                     if len(sources) == len(settings["sources"]):
                         sd = np.sqrt(np.mean([view.means(method, s).var(ddof=1) for s in sources]))
-                        row = (np.log(width(model)) * 2, float(np.log(sd / view.damage(method, sources))))
+                        damage = view.damage(method, sources)
+                        if damage <= 0 or not sd > 0:
+                            continue  # no damage to take a share of, or one draw
+                        row = (np.log(width(model)) * 2, float(np.log(sd / damage)))
                         points.setdefault((method, outcome), []).append(row)
         for (method, outcome), rows in points.items():
             x, y = np.array(rows).T

@@ -8,10 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks import stored
 from benchmarks.claims import Cell, Effect
 from benchmarks.claims import __main__ as command
 from benchmarks.claims import judge as judging
 from benchmarks.claims.judge import Claim, ClaimError, judge, load
+from benchmarks.claims.paper_table import paper_tables
 from benchmarks.claims.rules import CANNOT_TELL, DOES_NOT, NOT_RUN, REPLICATES
 from benchmarks.claims.table import as_json, markdown
 from benchmarks.claims.world import World
@@ -255,6 +257,37 @@ def test_command_reads_stores_and_bundles(tmp_path, capsys):
     assert "M2   replicates" in capsys.readouterr().out
     assert command.main(["--store", str(tmp_path / "nowhere")]) == 2
     assert "neither a store" in capsys.readouterr().err
+
+
+def test_the_papers_own_table():
+    text = paper_tables(World(records(Truth(seeds=3, methods=("rtn-w4g64", "wanda-0.5")))))
+    assert "smollm2-135m 44 x 512: mean accuracy of 3 tasks" in text
+    row = next(part for part in text.splitlines() if part.startswith("| `rtn-w4g64`"))
+    assert row.count("±0.00") == 5
+    assert ".1-.4" in next(part for part in text.splitlines() if part.startswith("| `wanda-0.5`"))
+    assert paper_tables(World([])) == ""
+
+
+def test_a_run_made_elsewhere_is_judged_as_it_stands(tmp_path, monkeypatch, capsys):
+    store = Store(tmp_path / "store")
+    truth = Truth(
+        model="known-corpus-1m", methods=("rtn-w3g64", "wanda-0.5"), sources=("web", "news"), seeds=2, tasks=()
+    )
+    for record in records(replace(truth, domains=("web", "news"), sequences=8, length=64)):
+        store.save(record.keys["record"], record)
+    (tmp_path / "small.toml").write_text(
+        '[[grid]]\nmodels = ["known-corpus-1m"]\nmethods = ["rtn-w3g64", "wanda-0.5"]\nsources = ["web", "news"]\n'
+        "seeds = 2\nsequences = 8\nlength = 64\n[grid.evaluation]\ndomains = ['web', 'news']\ndocuments = 16\n"
+        "[gates]\ngates = ['null', 'source']\n"
+    )
+    out = tmp_path / "out"
+    given = ["--profile", str(tmp_path / "small.toml"), "--store", str(store.root), "--out", str(out)]
+    assert stored.main(given) == 0
+    assert "9 of 9 cases" in capsys.readouterr().out
+    verdicts = json.loads((out / "verdicts.json").read_text())
+    assert {v["outcome"] for v in verdicts if v["gate"] == "null"} == {"pass"}
+    assert "wanda-0.5" in (out / "report.md").read_text()
+    assert stored.main([*given[:2], "--store", str(tmp_path / "none"), "--out", str(out)]) == 2
 
 
 def test_rows_with_errors_are_named(tmp_path):

@@ -101,6 +101,13 @@ def test_weak_correlation_reaches_each_verdict(low, high, verdict):
     assert decide("weak", Rank(Association((low + high) / 2, low, high, 0.5, 50, 0.4))) == verdict
 
 
+@pytest.mark.parametrize(
+    ("estimate", "verdict"), [(0.0, REPLICATES), (5.0, REPLICATES), (-0.9, CANNOT_TELL), (-3.0, DOES_NOT)]
+)
+def test_not_worse_reaches_each_verdict(estimate, verdict):
+    assert decide("N", effect(estimate, 0.1), 1.0) == verdict
+
+
 def judges(rng, effects, noise, own=0.5, draws=10):
     """``effects`` ``[n_judges, n_sources]``; the draws are shared by the judges up to ``own``."""
     k, s = np.shape(effects)

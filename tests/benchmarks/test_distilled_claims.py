@@ -145,6 +145,7 @@ def test_filling_up_choices_does_not_move_the_temperature():
 
 
 def test_gain_of_a_repair_is_before_minus_after():
-    gain, temperature = repair._gain(record(3.0), ["t0", "t1"])
+    gain, temperature, brier = repair._gain(record(3.0), ["t0", "t1"])
+    assert brier > 0.01
     assert gain > 5
     assert temperature == pytest.approx(3.0, rel=0.1)
