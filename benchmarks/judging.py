@@ -36,11 +36,8 @@ def make_manifest(profile: dict[str, Any], cases: list[Case], narrowed: bool = F
     }
 
 
-def find_records(store: Store, cases: list[Case], as_recorded: bool = False) -> tuple[list[Record], dict[str, str]]:
-    """The current record of each case; and for those without one, why.
-
-    Records of other code are not current, nor those of another machine, unless they are taken ``as_recorded``.
-    """
+def find_records(store: Store, cases: list[Case]) -> tuple[list[Record], dict[str, str]]:
+    """The current record of each case; and for those without one, why. Records of other code are not current."""
     import fixtures
     from fixtures import runner
 
@@ -48,7 +45,7 @@ def find_records(store: Store, cases: list[Case], as_recorded: bool = False) -> 
     for case in cases:
         record = store.follow(runner.case_pointer(case))
         try:
-            why = "not run yet" if record is None else "" if as_recorded else _outdated(case, record)
+            why = "not run yet" if record is None else _outdated(case, record)
         except fixtures.SourceUnavailable as error:
             why = f"unavailable: {str(error).splitlines()[0]}"
         if why or record is None:
@@ -115,7 +112,7 @@ def judge(
     """Records and verdicts of a manifest."""
     from benchmarks import gates
 
-    records, missing = find_records(store, cases, manifest.get("as_recorded", False))
+    records, missing = find_records(store, cases)
     reasons = manifest.get("unavailable", {})
     manifest["missing"] = {
         case: f"unavailable: {reasons[case].splitlines()[0]}" if case in reasons else why

@@ -97,11 +97,6 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini("calibench_data", "local mirror of sources and tasks, as --data-dir")
     option("--rerun-cases", action="store_true", help="ignore finished records and make them again")
     option("--judge-only", action="store_true", help="run no case: judge and report from the store")
-    option(
-        "--as-recorded",
-        action="store_true",
-        help="with --judge-only: judge records of other code or of another machine too, and say so in the report",
-    )
     option("--strict-gates", action="store_true", help="exit status 6 if a gate is inconclusive")
     option("--update-baselines", action="store_true", help="write benchmarks/baselines/<profile>.json from this run")
     option("--shard", type=_checked(_shard), metavar="I/N", help="run the I-th of N parts of the cases")

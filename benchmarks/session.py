@@ -156,11 +156,6 @@ class Session:
             _ = self.image_cases
         except (GridError, ValueError) as error:
             raise pytest.UsageError(str(error)) from error
-        if self.config.getoption("as_recorded"):
-            if not self.config.getoption("judge_only"):
-                raise pytest.UsageError("--as-recorded: only with --judge-only, since a run makes its records anew")
-            if self.config.getoption("update_baselines"):
-                raise pytest.UsageError("--as-recorded: a baseline is made of records of this code and machine only")
         runs = not (self.config.option.collectonly or self.config.getoption("judge_only"))
         if self.config.getoption("dry_run"):
             self._print_plan(cases)
@@ -251,7 +246,6 @@ class Session:
         try:
             self.manifest = judging.make_manifest(self.profile, self.cases, self.narrowed)
             self.manifest["questions"] = self.questions
-            self.manifest["as_recorded"] = judge_only and self.config.getoption("as_recorded")
             self.manifest["unavailable"] = self.unavailable
             self.notes += [
                 f"not run: {count} cases: {why}" for why, count in Counter(self.unavailable.values()).most_common()
