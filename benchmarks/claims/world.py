@@ -104,6 +104,10 @@ class View:
             raise NoEvidence(f"{record.id} was scored on other items than the dense model")
         return found
 
+    def of(self, record: Record) -> float:
+        """The outcome of one record; raises :class:`NoEvidence` if it was scored on other items."""
+        return float(self._vector(record).mean())
+
     def means(self, method: str, source: str) -> np.ndarray:
         """Damage of every draw."""
         return self.matrix(method, source).mean(axis=0)
