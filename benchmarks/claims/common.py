@@ -42,9 +42,12 @@ def views(
 
 
 def chosen_methods(panel: Panel, settings: Settings, least: int = 1) -> list[str]:
-    """The calibrated methods of a panel that the claim names (all if it names none); none if there are too few."""
+    """The calibrated methods of a panel that the claim names (all if it names none); none if there are too few.
+
+    A method without two draws of any source, as a run that was stopped leaves it, is left out.
+    """
     wanted = settings.get("methods")
-    found = [m for m in panel.calibrated if wanted is None or m in wanted]
+    found = [m for m in panel.calibrated if (wanted is None or m in wanted) and panel.sources([m])]
     return found if len(found) >= least else []
 
 

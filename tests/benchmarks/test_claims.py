@@ -273,6 +273,21 @@ def test_one_claim_alone_is_corrected_over_its_family(tmp_path):
     assert adjusted[0] == adjusted[1]
 
 
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.6])
+def test_a_run_that_was_stopped_is_judged_as_far_as_it_goes(share):
+    made = records(Truth(seeds=4))
+    rng = np.random.default_rng(3)
+    for result in judge(load(), World([r for r in made if not r.case["draw"] or rng.random() < share])):
+        assert result.verdict in (REPLICATES, DOES_NOT, CANNOT_TELL, NOT_RUN)
+
+
+def test_one_method_with_one_draw_takes_no_claim_away():
+    made = records(Truth(seeds=4))
+    few = [r for r in made if not r.case["draw"] or r.case["draw"]["seed"] == 0 or "gptq" not in r.case["method"]]
+    found = judge([claim(name) for name in ("A1", "B1", "M1", "X1")], World(few))
+    assert [result.verdict for result in found].count(NOT_RUN) == 0
+
+
 def test_bad_input_is_named(tmp_path, capsys):
     (tmp_path / "records").mkdir()
     table = tmp_path / "figures.csv"
