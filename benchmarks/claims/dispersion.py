@@ -41,12 +41,14 @@ def draw_component(world: World, settings: Settings) -> list[Cell]:
             for method in chosen_methods(view.panel, settings):
                 found = parts(view, method)
                 size = found.ms_residual, found.df_draws, found.df_residual, float(found.n_items)
-                evidence = Component(found.sd, found.low, found.high, found.p, detectable_component(*size))
+                noise = machine_noise(world, view, method)
+                # Of few cases, so it is taken off the lower bound alone: it can withhold a verdict, not make one.
+                low = max(0.0, found.low**2 - (noise or 0.0) ** 2) ** 0.5
+                evidence = Component(found.sd, low, found.high, found.p, detectable_component(*size))
                 damage = view.damage(method)
                 margin = POINTS if view.unit == "points" else max(0.0, SHARE * damage)
                 detail = f"observed SD {found.observed:.3g}, items alone {found.floor:.3g}"
-                if (noise := machine_noise(world, view, method)) is not None:
-                    margin = max(margin, noise)
+                if noise is not None:
                     detail += f", another batch size alone {noise:.3g}"
                 # The claim is about accuracy: nats are shown beside bits and points.
                 beside = shown(view.outcome) or (view.outcome == "nll" and not settings.get("nll"))

@@ -255,9 +255,10 @@ def test_batch_sizes_that_move_cases_either_way_do_move_them():
     world = World([*made, *again])
     assert judge([claim("M3")], world)[0].verdict != REPLICATES
     cells = judge([claim("A1")], world)[0].cells
-    noise = [cell.margin for cell, _ in cells if cell.outcome == "nll" and "another batch size" in cell.detail]
-    assert noise
-    assert min(noise) > 0.01
+    low = [cell.evidence.low for cell, _ in cells if cell.outcome == "nll" and "another batch size" in cell.detail]
+    before = [cell.evidence.low for cell, _ in judge([claim("A1")], World(made))[0].cells if cell.outcome == "nll"]
+    assert low
+    assert max(low) < min(before)
 
 
 def test_one_claim_alone_is_corrected_over_its_family(tmp_path):
