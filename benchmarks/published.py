@@ -173,7 +173,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         from reports.pages import write_text
 
-        write_text(options.json, json.dumps(found, indent=1, allow_nan=False) + "\n")
+        try:
+            write_text(options.json, json.dumps(found, indent=1, allow_nan=False) + "\n")
+        except OSError as error:
+            print(f"error: --json: {error}", file=sys.stderr)
+            return 2
     return 0
 
 

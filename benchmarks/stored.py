@@ -18,7 +18,7 @@ from benchmarks.controls import with_controls
 from benchmarks.grid import GridError, Overrides, build_cases, build_questions, load_profile
 from fixtures.bundle import BundleError
 from fixtures.records import Record
-from fixtures.store import Store
+from fixtures.store import Store, StoreError
 
 
 def collect(paths: Sequence[Path]) -> dict[str, Record]:
@@ -56,9 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     store = Store(options.out)
-    store.save_json("manifest", manifest)
-    store.save_json("verdicts", [verdict.to_dict() for verdict in verdicts])
-    print(f"{len(kept)} of {len(cases)} cases; report: {write(manifest, kept, verdicts, options.out)}")
+    try:
+        store.save_json("manifest", manifest)
+        store.save_json("verdicts", [verdict.to_dict() for verdict in verdicts])
+        page = write(manifest, kept, verdicts, options.out)
+    except (StoreError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{len(kept)} of {len(cases)} cases; report: {page}")
     return 0
 
 

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--margin", type=float, default=0.05, help="relative rise that matters (0.05)")
     parser.add_argument("--strict-gates", action="store_true", help=f"exit {UNDECIDED} unless every figure passes")
     options = parser.parse_args(arguments)
-    if len(options.runs) < 2 or options.margin <= 0:
+    if len(options.runs) < 2 or not 0 < options.margin < math.inf:
         parser.error("expected earlier runs and a new one, and a margin above 0")
     try:
         verdicts = judge([read(path) for path in options.runs], options.margin)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import os
 import sys
 from collections import defaultdict
@@ -14,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.claims.judge import ClaimError, judge, load
+from benchmarks.claims.judge import CORRECTED, ClaimError, judge, load
 from benchmarks.claims.paper_table import paper_tables
 from benchmarks.claims.table import as_json, line, markdown
 from benchmarks.claims.world import World
 from fixtures.bundle import SUFFIX, BundleError, bundled, read_bundle
-from fixtures.files import write_bytes
+from fixtures.files import StoreError, write_bytes
 from fixtures.records import Record
 from fixtures.store import Store
 
@@ -37,9 +38,9 @@ def records_of(path: Path) -> Iterator[Record]:
 def published(path: Path | None) -> dict[str, dict[str, np.ndarray]]:
     """Per-draw accuracies ``{"MODEL METHOD": {source: [draws]}}`` of a CSV: model, method, source, an accuracy.
 
-    Empty without a file. Raises ``ClaimError`` for other columns.
+    Empty without a file. Raises ``ClaimError`` for other columns, or a figure that is no number.
     """
-    if path is None or not path.is_file():
+    if path is None:
         return {}
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     with path.open(encoding="utf-8") as file:
@@ -49,13 +50,20 @@ def published(path: Path | None) -> dict[str, dict[str, np.ndarray]]:
         if value is None or not {"model", "method", "source"} <= set(names):
             raise ClaimError(f"{path}: columns model, method, source and an accuracy are expected, not {names}")
         for row in rows:
-            found[f"{row['model']} {row['method']}"][row["source"]].append(float(row[value]))
+            try:
+                figure = float(row[value] or "nan")
+            except ValueError:
+                figure = math.nan
+            if not math.isfinite(figure):
+                raise ClaimError(f"{path}, line {rows.line_num}: {value} is {row[value]!r}, expected a number")
+            found[f"{row['model']} {row['method']}"][row["source"]].append(figure)
     return {name: {source: np.array(held) for source, held in groups.items()} for name, groups in found.items()}
 
 
 def default_published() -> Path | None:
     folder = os.environ.get("CALIBENCH_DATA")
-    return Path(folder) / "ji2025_per_seed.csv" if folder else None
+    path = Path(folder) / "ji2025_per_seed.csv" if folder else None
+    return path if path and path.is_file() else None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,13 +79,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         claims = load()
         if options.only:
-            wanted = options.only.split(",")
+            wanted = [name.strip() for name in options.only.split(",")]
             if unknown := set(wanted) - {claim.id for claim in claims}:
                 raise ClaimError(f"--only: no claim {sorted(unknown)[0]!r}")
-            claims = [claim for claim in claims if claim.id in wanted]
+            # The correction is over the whole family, whatever is asked for.
+            families = {name[0] for name in wanted} & set(CORRECTED)
+            claims = [claim for claim in claims if claim.id in wanted or claim.family in families]
         held = [record for path in options.store for record in records_of(path)]
         world = World(held, published(options.published or default_published()))
-        results = judge(claims, world)
+        results = [r for r in judge(claims, world) if not options.only or r.claim.id in wanted]
     except (ClaimError, BundleError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -88,13 +98,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     out = options.out or options.store[0]
     text = json.dumps(as_json(results, about), indent=1, sort_keys=True, allow_nan=False) + "\n"
-    paths = [
-        write_bytes(out / "claims.json", text.encode()),
-        write_bytes(out / "claims.md", markdown(results, about).encode()),
-    ]
+    files = {"claims.json": text, "claims.md": markdown(results, about)}
     if tables := paper_tables(world):
-        head = "# Mean accuracy by method and calibration source\n\n"
-        paths.append(write_bytes(out / "accuracy.md", (head + tables + "\n").encode()))
+        files["accuracy.md"] = f"# Mean accuracy by method and calibration source\n\n{tables}\n"
+    try:
+        paths = [write_bytes(out / name, content.encode()) for name, content in files.items()]
+    except (StoreError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     for result in results:
         print(line(result))
     print(*paths, sep="\n")

@@ -117,12 +117,14 @@ def best_for_both(world: World, settings: Settings) -> list[Cell]:
             if not held:
                 continue
             shared = [s for s in held[0][3] if all(s in entry[3] for entry in held)]
+            if len(shared) < 3:
+                continue
             rows = []
             for _, tasks, method, _ in held:
                 lost = [-values for values in _values(panel, tasks, method, shared, "accuracy")]
                 rows += [lost, _values(panel, tasks, method, shared, "ece")]
             draws = min(len(values) for row in rows for values in row)
-            if len(shared) < 3 or draws < 2:
+            if draws < 2:
                 continue
             table = np.array([[values[:draws] for values in row] for row in rows])
             found = concordance(table, np.random.default_rng(20231))

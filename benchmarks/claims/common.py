@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.claims.evidence import Bootstrap, Cell, Component
 from benchmarks.claims.world import NoEvidence, Panel, View, World
-from fixtures.records import fingerprint
+from fixtures.records import Record, fingerprint
 from reports.statistics.one_way import one_way
 
 SHARE = 0.02  # the practical margin: this share of the damage
@@ -42,15 +42,43 @@ def views(
 
 
 def chosen_methods(panel: Panel, settings: Settings, least: int = 1) -> list[str]:
-    """The calibrated methods of a panel that the claim names (all if it names none); none if there are too few."""
+    """The calibrated methods of a panel that the claim names (all if it names none); none if there are too few.
+
+    A method without two draws of any source, as a run that was stopped leaves it, is left out.
+    """
     wanted = settings.get("methods")
-    found = [m for m in panel.calibrated if wanted is None or m in wanted]
+    found = [m for m in panel.calibrated if (wanted is None or m in wanted) and panel.sources([m])]
     return found if len(found) >= least else []
 
 
 def shown(outcome: str) -> bool:
     """acc9 is shown beside the verdict."""
     return outcome == "acc9"
+
+
+def twins(world: World, kind: str) -> Iterator[tuple[Record, Record]]:
+    """(case, the same made again): ``kind`` is how its control begins."""
+    by_id: dict[str, list[Record]] = {}
+    for record in world.records:
+        by_id.setdefault(record.id, []).append(record)
+    for record in world.records:
+        control = record.case.get("control") or ""
+        if control.startswith(kind):
+            for twin in by_id.get(record.id.removesuffix(f"-{control}"), []):
+                if twin.case["evaluation"] == record.case["evaluation"] and twin.case["draw"] == record.case["draw"]:
+                    yield twin, record
+
+
+def machine_noise(world: World, view: View, method: str) -> float | None:
+    """SD of one result of a method that another batch size alone makes; None if no case was made in two."""
+    squares = []
+    for twin, again in twins(world, "batch"):
+        if (twin.case["model"], twin.case["method"]) == (view.panel.model, method):
+            try:
+                squares.append((view.of(again) - view.of(twin)) ** 2)
+            except NoEvidence:
+                continue
+    return float(np.sqrt(np.mean(squares) / 2)) if squares else None
 
 
 def gather(parts: Iterator[Cell]) -> list[Cell]:

@@ -7,7 +7,17 @@ from itertools import pairwise
 
 import numpy as np
 
-from benchmarks.claims.common import SHARE, Settings, chosen_methods, gather, generator, resampled, shown, views
+from benchmarks.claims.common import (
+    SHARE,
+    Settings,
+    chosen_methods,
+    gather,
+    generator,
+    machine_noise,
+    resampled,
+    shown,
+    views,
+)
 from benchmarks.claims.evidence import Bootstrap, Cell, Component, Effect, Order, Rank
 from benchmarks.claims.world import NoEvidence, View, World
 from reports.statistics import VarianceComponent, variance_component
@@ -24,17 +34,22 @@ def parts(view: View, method: str) -> VarianceComponent:
 
 
 def draw_component(world: World, settings: Settings) -> list[Cell]:
-    """A1: the SD that draws cause, net of the items', for every calibrated method."""
+    """A1: the SD that draws cause, less the items' part; above what another batch size moves one draw by."""
 
     def cells() -> Iterator[Cell]:
         for view in views(world, settings, ("nll", "bpb", "acc_inf", "acc9")):
             for method in chosen_methods(view.panel, settings):
                 found = parts(view, method)
                 size = found.ms_residual, found.df_draws, found.df_residual, float(found.n_items)
-                evidence = Component(found.sd, found.low, found.high, found.p, detectable_component(*size))
+                noise = machine_noise(world, view, method)
+                # Of few cases, so it is taken off the lower bound alone: it can withhold a verdict, not make one.
+                low = max(0.0, found.low**2 - (noise or 0.0) ** 2) ** 0.5
+                evidence = Component(found.sd, low, found.high, found.p, detectable_component(*size))
                 damage = view.damage(method)
                 margin = POINTS if view.unit == "points" else max(0.0, SHARE * damage)
                 detail = f"observed SD {found.observed:.3g}, items alone {found.floor:.3g}"
+                if noise is not None:
+                    detail += f", another batch size alone {noise:.3g}"
                 # The claim is about accuracy: nats are shown beside bits and points.
                 beside = shown(view.outcome) or (view.outcome == "nll" and not settings.get("nll"))
                 yield Cell(

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.claims import outcomes
 from benchmarks.claims.amounts import TOLERANCE
-from benchmarks.claims.common import Settings, gather
+from benchmarks.claims.common import Settings, gather, shown, twins
 from benchmarks.claims.evidence import Bootstrap, Cell, Effect, Exact
 from benchmarks.claims.world import NoEvidence, World
 from fixtures.records import Record, fingerprint, label
@@ -46,46 +46,35 @@ def _bits(record: Record) -> str:
     return fingerprint([record.keys["weights_hash"], scores, losses])
 
 
-def _twins(world: World, kind: str) -> Iterator[tuple[Record, Record]]:
-    """(case, the same made again): ``kind`` is how its control begins."""
-    by_id = defaultdict(list)
-    for record in world.records:
-        by_id[record.id].append(record)
-    for record in world.records:
-        control = record.case.get("control") or ""
-        if control.startswith(kind):
-            for twin in by_id.get(record.id.removesuffix(f"-{control}"), []):
-                if twin.case["evaluation"] == record.case["evaluation"] and twin.case["draw"] == record.case["draw"]:
-                    yield twin, record
-
-
 def _repeats(world: World) -> Iterator[Cell]:
     pairs: dict[str, list[bool]] = defaultdict(list)
-    for twin, again in _twins(world, "repeat"):
+    for twin, again in twins(world, "repeat"):
         pairs[label(twin.case["model"])].append(_bits(twin) != _bits(again))
     for model, broken in pairs.items():
         yield Cell(f"{model}, the same draw again", "", Exact(len(broken), sum(broken)), "draws that differ")
 
 
 def batch_size(world: World, settings: Settings) -> list[Cell]:
-    """M3: result in another batch size minus result; the margin is half the smallest in use."""
+    """M3: result in another batch size minus result, case by case; the margin is half the smallest in use.
+
+    A mean over cases would hide what it asks: shifts of either sign cancel.
+    """
 
     def cells() -> Iterator[Cell]:
-        differences: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
-        for twin, again in _twins(world, "batch"):
+        for twin, again in twins(world, "batch"):
             panel = next((p for p in world.panels if p.model == twin.case["model"] and p.dense), None)
             if panel is None or panel.dense is None:
                 continue
             for outcome in ("nll", "bpb", "acc9"):
                 rows = [outcomes.vector(r, panel.dense, outcome, panel.neutral) for r in (again, twin)]
-                if rows[0] is not None and rows[1] is not None:
-                    differences[label(panel.model), outcome].append(rows[0] - rows[1])
-        for (model, outcome), held in differences.items():
-            items = np.mean(held, axis=0)
-            evidence = Effect(paired_difference(items, np.zeros_like(items)))
-            detail = f"{len(held)} cases made twice"
-            margin = TOLERANCE[outcome] / 2
-            yield Cell(model, outcome, evidence, outcomes.unit(outcome), margin, detail, None, outcome == "acc9")
+                if rows[0] is None or rows[1] is None:
+                    continue
+                evidence = Effect(paired_difference(rows[0], rows[1]))
+                draw = twin.case["draw"]
+                name = f"{label(panel.model)} {twin.case['method']} {draw['source']}-s{draw['seed']}"
+                detail = f"batch size {twin.case['batch_size']} and {again.case['batch_size']}"
+                margin = TOLERANCE[outcome] / 2
+                yield Cell(name, outcome, evidence, outcomes.unit(outcome), margin, detail, None, shown(outcome))
 
     return gather(cells())
 

@@ -126,7 +126,7 @@ def evidence(claim: Claim, world: World) -> list[Cell]:
 
 def _one(claim: Claim, world: World) -> Result:
     try:
-        cells = evidence(claim, world)
+        cells = _of_any_model(claim, world)
     except NoEvidence as error:
         return Result(claim, NOT_RUN, f"needs {claim.needs} ({error})" if claim.statistic else str(error), {}, ())
     judged = tuple((cell, rules.decide(claim.rule, cell.evidence, cell.margin)) for cell in cells)
@@ -147,6 +147,28 @@ def _one(claim: Claim, world: World) -> Result:
     p = _p_value(claim, kept)
     headline = _headline(verdict, kept, claim)
     return Result(claim, verdict, reason, by_outcome, judged, headline, p)
+
+
+def _of_any_model(claim: Claim, world: World) -> list[Cell]:
+    """The cells; of the models whose records suffice if those of one do not. Raises :class:`NoEvidence`."""
+    try:
+        return evidence(claim, world)
+    except ClaimError:
+        raise
+    except ValueError as error:
+        why = error
+    found: dict[tuple[str, str], Cell] = {}
+    for model in world.models if len(world.models) > 1 else ():
+        try:
+            alone = World((r for r in world.records if r.case["model"] == model), world.published)
+            found |= {(cell.name, cell.outcome): cell for cell in evidence(claim, alone)}
+        except ClaimError:
+            raise
+        except ValueError:
+            continue
+    if not found:
+        raise NoEvidence(str(why)) from why
+    return list(found.values())
 
 
 def _verdict(claim: Claim, by_outcome: dict[str, str], kept: list[tuple[Cell, str]]) -> tuple[str, str]:

@@ -9,7 +9,7 @@ E(m)      90 % interval inside +-m                    90 % interval wholly outsi
 O         every adjacent pair D(0) after Holm         any adjacent pair reversed after Holm
 R         lower bound of Spearman > 0, 12 units       upper bound < 0.3
 W         p < .05 and one winner in 3 of 4 columns    W's interval includes that of shuffled
-                                                      labels, and the winners differ
+                                                      labels; winners differ beyond the draws
 exact     holds bit for bit                           does not hold once
 weak      bounds of a correlation within +-.5         both bounds beyond .8, on one side
 N(m)      lower bound above -m (not worse by m)       upper bound below -m
@@ -99,7 +99,8 @@ def agreement(evidence: Agreement) -> str:
     together = evidence.common_winner >= SAME_WINNER
     if evidence.p < ALPHA and together:
         return REPLICATES
-    return DOES_NOT if evidence.low <= evidence.found.shuffled and not together else CANNOT_TELL
+    differ = not together and evidence.found.p_apart < ALPHA  # beyond what draws alone would make of one ranking
+    return DOES_NOT if evidence.low <= evidence.found.shuffled and differ else CANNOT_TELL
 
 
 def exact(evidence: Exact) -> str:

@@ -148,6 +148,8 @@ def tasks_differ(world: World, settings: Settings) -> list[Cell]:
                 continue
             for method in chosen_methods(panel, settings):
                 sources = panel.sources([method])
+                if len(sources) < 3:
+                    continue
                 table = np.stack([view.table([method], sources)[0] for view in seen])
                 table = table / np.abs(table.mean(axis=(1, 2), keepdims=True))
                 regret = (table.mean(axis=2) - table.mean(axis=2).min(axis=1, keepdims=True)).max(axis=0)

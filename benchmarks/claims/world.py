@@ -57,9 +57,9 @@ class Panel:
         return [method for method in self.methods if is_calibrated(method)]
 
     def sources(self, methods: Sequence[str] = (), controls: bool = False) -> list[str]:
-        """Sources that every one of the methods has; controls (random tokens) only if asked for."""
+        """Sources of which every one of the methods has two draws; controls (random tokens) only if asked for."""
         found = list(dict.fromkeys(source for _, source in self.cells))
-        found = [s for s in found if all((m, s) in self.cells for m in methods)]
+        found = [s for s in found if all(len(self.cells.get((m, s), ())) >= 2 for m in methods)]
         return found if controls else [s for s in found if s not in CONTROLS]
 
     def view(self, outcome: str) -> View:
@@ -104,6 +104,10 @@ class View:
             raise NoEvidence(f"{record.id} was scored on other items than the dense model")
         return found
 
+    def of(self, record: Record) -> float:
+        """The outcome of one record; raises :class:`NoEvidence` if it was scored on other items."""
+        return float(self._vector(record).mean())
+
     def means(self, method: str, source: str) -> np.ndarray:
         """Damage of every draw."""
         return self.matrix(method, source).mean(axis=0)
@@ -113,15 +117,17 @@ class View:
 
     def table(self, methods: Sequence[str], sources: Sequence[str]) -> np.ndarray:
         """Damage ``[n_methods, n_sources, n_draws]`` of the draws that all have; needs two (:class:`NoEvidence`)."""
-        shared = set.intersection(*(set(self.seeds(m, s)) for m in methods for s in sources))
+        held = [set(self.seeds(m, s)) for m in methods for s in sources]
+        shared = set.intersection(*held) if held else set()
         if len(shared) < 2:
             raise NoEvidence(f"{self.panel.name}: fewer than two draws that all methods and sources share")
         picks = {(m, s): [self.seeds(m, s).index(k) for k in sorted(shared)] for m in methods for s in sources}
         return np.stack([[self.means(m, s)[picks[m, s]] for s in sources] for m in methods])
 
     def damage(self, method: str, sources: Sequence[str] | None = None) -> float:
-        """Mean damage of a method over sources."""
-        chosen = sources or self.panel.sources([method], controls=not self.panel.sources([method]))
+        """Mean damage of a method over sources (controls only if it has no others)."""
+        held = [source for m, source in self.panel.cells if m == method]
+        chosen = sources or [source for source in held if source not in CONTROLS] or held
         return float(np.mean([self.means(method, s).mean() for s in chosen]))
 
 

@@ -15,7 +15,8 @@ import numpy as np
 class Concordance(NamedTuple):
     """``w`` between 0 and 1, its bootstrap interval over draws, the mean under shuffled labels, and the larger p.
 
-    ``winners`` are the indices of the best source of each judge.
+    ``winners`` are the indices of the best source of each judge. ``p_apart`` is the F test that the judges see the
+    sources differently: without it a low W may be the draws alone.
     """
 
     w: float
@@ -25,6 +26,7 @@ class Concordance(NamedTuple):
     shuffled_high: float
     p: float
     winners: tuple[int, ...]
+    p_apart: float = 1.0
 
 
 def concordance(values: np.ndarray, generator: np.random.Generator, rounds: int = 2000) -> Concordance:
@@ -59,7 +61,23 @@ def concordance(values: np.ndarray, generator: np.random.Generator, rounds: int 
         float(np.quantile(shuffled, 0.95)),
         max(p_free, p_alike),
         winners,
+        _apart(x / np.where(scale > 0, scale, 1)),
     )
+
+
+def _apart(x: np.ndarray) -> float:
+    """F test of the judge x source interaction; draws are nested in sources and the same for every judge."""
+    from scipy.stats import f
+
+    judges, sources, draws = x.shape
+    cell = x.mean(axis=2)
+    fitted = cell - cell.mean(axis=0) - cell.mean(axis=1, keepdims=True) + cell.mean()
+    inside = x - x.mean(axis=2, keepdims=True)
+    inside = inside - inside.mean(axis=0)
+    df, df_error = (judges - 1) * (sources - 1), (judges - 1) * sources * (draws - 1)
+    error = float((inside**2).sum()) / df_error
+    crossed = draws * float((fitted**2).sum()) / df
+    return float(f.sf(crossed / error, df, df_error)) if error > 0 else (0.0 if crossed > 0 else 1.0)
 
 
 def _w(means: np.ndarray) -> np.ndarray:

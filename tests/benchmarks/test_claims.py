@@ -245,6 +245,65 @@ def test_batch_size_twins():
         assert judge([claim("M3")], World([*made, again]))[0].verdict == expected
 
 
+def test_batch_sizes_that_move_cases_either_way_do_move_them():
+    made = records(Truth(seeds=2, methods=("wanda-0.5",)))
+    again = []
+    for sign, twin in zip((1, -1), [r for r in made if r.case["method"] == "wanda-0.5"][:2], strict=True):
+        case = {**twin.case, "batch_size": 4, "control": "batch4", "id": f"{twin.id}-batch4"}
+        nll = {n: replace(s, nll=[v + 5 * sign for v in s.nll]) for n, s in twin.nll.items()}
+        again.append(replace(twin, case=case, nll=nll, tasks=twin.tasks))
+    world = World([*made, *again])
+    assert judge([claim("M3")], world)[0].verdict != REPLICATES
+    cells = judge([claim("A1")], world)[0].cells
+    low = [cell.evidence.low for cell, _ in cells if cell.outcome == "nll" and "another batch size" in cell.detail]
+    before = [cell.evidence.low for cell, _ in judge([claim("A1")], World(made))[0].cells if cell.outcome == "nll"]
+    assert low
+    assert max(low) < min(before)
+
+
+def test_one_claim_alone_is_corrected_over_its_family(tmp_path):
+    store = Store(tmp_path / "store")
+    for record in records(Truth(seeds=3, methods=("rtn-w4g64", "wanda-0.5"))):
+        store.save(record.keys["record"], record)
+    adjusted = []
+    for only in ("B1", "B1, B16,B4"):
+        assert command.main(["--store", str(store.root), "--out", str(tmp_path), "--only", only]) == 0
+        rows = json.loads((tmp_path / "claims.json").read_text())["claims"]
+        assert [row["id"] for row in rows][:1] == ["B1"]
+        adjusted.append(rows[0]["p_adjusted"])
+    assert adjusted[0] == adjusted[1]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.6])
+def test_a_run_that_was_stopped_is_judged_as_far_as_it_goes(share):
+    made = records(Truth(seeds=4))
+    rng = np.random.default_rng(3)
+    for result in judge(load(), World([r for r in made if not r.case["draw"] or rng.random() < share])):
+        assert result.verdict in (REPLICATES, DOES_NOT, CANNOT_TELL, NOT_RUN)
+
+
+def test_one_method_with_one_draw_takes_no_claim_away():
+    made = records(Truth(seeds=4))
+    few = [r for r in made if not r.case["draw"] or r.case["draw"]["seed"] == 0 or "gptq" not in r.case["method"]]
+    found = judge([claim(name) for name in ("A1", "B1", "M1", "X1")], World(few))
+    assert [result.verdict for result in found].count(NOT_RUN) == 0
+
+
+def test_bad_input_is_named(tmp_path, capsys):
+    (tmp_path / "records").mkdir()
+    table = tmp_path / "figures.csv"
+    table.write_text("model,method,source,acc\na,b,c,x\n")
+    there = ["--store", str(tmp_path), "--out", str(tmp_path), "--only", "M4"]
+    assert command.main([*there, "--published", str(table)]) == 2
+    assert "line 2: acc is 'x'" in capsys.readouterr().err
+    assert command.main([*there, "--published", str(tmp_path / "none.csv")]) == 2
+    assert "none.csv" in capsys.readouterr().err
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "foo.jsonl.xz").write_bytes(b"junk")
+    assert command.main(["--store", str(tmp_path / "bundle")]) == 2
+    assert "neither a store" in capsys.readouterr().err
+
+
 def test_command_reads_stores_and_bundles(tmp_path, capsys):
     store = Store(tmp_path / "store")
     for record in records(Truth(seeds=2, methods=("rtn-w4g64", "wanda-0.5"))):

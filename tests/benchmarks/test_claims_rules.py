@@ -129,6 +129,17 @@ def test_concordance_reaches_each_verdict():
     assert decide("W", agreement(rng, np.vstack([alike[:2], swapped]), 0.1)) == CANNOT_TELL
 
 
+def test_concordance_of_one_ranking_lost_in_noise_is_no_disagreement():
+    """All judges rank the sources alike, but the draws hide it: the few that are told apart are false alarms."""
+
+    def told(k: int) -> str:
+        rng = np.random.default_rng([5, k])
+        x = 0.1 * np.arange(5.0)[None, :, None] + rng.normal(size=(8, 5, 10))
+        return decide("W", Agreement(concordance(x, rng, 200)))
+
+    assert sum(told(k) == DOES_NOT for k in range(150)) <= binom.ppf(0.999, 150, 0.05)
+
+
 def test_exact_reaches_each_verdict():
     assert decide("exact", Exact(9, 0)) == REPLICATES
     assert decide("exact", Exact(9, 1)) == DOES_NOT

@@ -85,6 +85,16 @@ def test_too_few_items_are_undecided_and_never_a_pass(tmp_path, capsys):
     assert "items instead of 100" in verdicts(tmp_path)[0]["reason"]
 
 
+@pytest.mark.parametrize(("items", "outcome"), [(1, "refused"), (100, "refused"), (400, "pass")])
+def test_a_few_items_without_a_change_exclude_nothing(tmp_path, items, outcome):
+    for side in "ab":
+        write(tmp_path / side, [1] * items)
+    assert gate(tmp_path) == 0
+    found = verdicts(tmp_path)[0]
+    assert found["outcome"] == outcome
+    assert outcome == "pass" or "it needs about 250 items" in found["reason"]
+
+
 def test_other_prompts_are_not_paired(sides):
     folder, _ = sides
     write(folder / "b", [1] * 2000, hashes=[digest("other prompt", k) for k in range(2000)])
