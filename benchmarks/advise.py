@@ -40,6 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from benchmarks.advice_accuracy import found_hits
 
             return _show_accuracy(found_hits(options.accuracy, MEASURE), options)
+        if options.seeds < 1:
+            raise ValueError(f"--seeds {options.seeds}: expected 1 or more draws of each source")
+        compressors.parse(options.method)
+        if options.json and not Path(options.json).parent.is_dir():
+            raise ValueError(f"--json {options.json}: no such folder")
         return _advise(options)
     except (*problems, compressors.MethodError, ValueError) as error:
         print(f"advise: {error}", file=sys.stderr)

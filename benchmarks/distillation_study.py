@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -218,11 +219,23 @@ def run_group(backbone: str, ipc: int, cells: list[tuple[float, str, str]], spli
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status: 0, or 2 with what was asked for and is not there."""
+    from compressors.distillation.images import DistillationError
+    from fixtures.images import ImageError
+
+    try:
+        return run_study(arguments_of(arguments))
+    except (DistillationError, ImageError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def run_study(options: argparse.Namespace) -> int:
+    """All cells, those with one backbone and number of images together."""
     import torch
 
     from fixtures.images import image_model, load_images
 
-    options = arguments_of(arguments)
     torch.set_float32_matmul_precision("high")  # TF32, as torch's convolutions use by default
     splits = load_images(image_model(options.model).images.name, options.folder)
     together: dict[tuple[str, int], list[tuple[float, str, str]]] = {}

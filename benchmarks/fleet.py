@@ -121,18 +121,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=__doc__.split("\n\n")[0])
     parser.add_argument("--profile", required=True)
     parser.add_argument("--store", type=Path, default=Path("reports/out"))
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=2, help="at least 1 (default: 2)")
     parser.add_argument("--seconds", type=float, default=540, help="start no case after so many (default: 540)")
     for name in ("device", "dtype"):
         parser.add_argument(f"--{name}", help="instead of the profile's")
     for name in ("models", "methods", "sources"):
         parser.add_argument(f"--{name}", type=split_list)
-    parser.add_argument("--seeds", type=parse_seeds)
+    parser.add_argument("--seeds", help="a count (5) or a list (0,1,2)")
     parser.add_argument("--items", type=int, help="items a task")
     options = parser.parse_args(arguments)
     names = ("models", "methods", "sources", "device", "dtype", "seeds", "items")
     chosen = {name: getattr(options, name) for name in names}
+    if options.processes < 1:
+        parser.error(f"--processes {options.processes}: expected 1 or more")
     try:
+        if options.seeds is not None:
+            chosen["seeds"] = parse_seeds(options.seeds)
         cases, total = pending(load_profile(options.profile), Overrides(**chosen), Store(options.store))
         if problem := missing_device(cases):
             raise GridError(problem)

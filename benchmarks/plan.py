@@ -8,8 +8,8 @@ from benchmarks.estimate import estimate
 from fixtures.records import Case
 
 
-def plan(cases: list[Case]) -> str:
-    """One line a model and method, then the totals."""
+def plan(cases: list[Case], images: int = 0) -> str:
+    """One line a model and method, then the totals; ``images`` is the number of cases of distilled images beside."""
     counts = Counter((case.model, case.method) for case in cases)
     lines = [f"{'model':<32} {'method':<28} {'cases':>6}  draws"]
     for (model, method), count in counts.items():
@@ -23,4 +23,6 @@ def plan(cases: list[Case]) -> str:
     tokens = sum(case.draw.n_sequences * case.draw.sequence_length for case in cases if case.draw)
     lines.append(f"{len(cases)} cases, {tokens:,} calibration tokens")
     lines.append(f"{estimate(cases)} (from measured rates; processes that share a GPU take less)")
+    if images:
+        lines.append(f"and {images} cases of distilled images, not in these totals")
     return "\n".join(lines)

@@ -166,7 +166,7 @@ class Session:
     def _print_plan(self, cases: list[Case]) -> None:
         from benchmarks.plan import plan
 
-        self.progress.terminal.write_line(plan(cases))
+        self.progress.terminal.write_line(plan(cases, len(self.image_cases)))
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """``--judge-only`` runs no case. Speed cases and claims run only when asked for (``-m``): the first mean

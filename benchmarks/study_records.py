@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -56,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for record in to_records(study, datetime.now(UTC).isoformat(timespec="seconds")):
             store.save(record.keys["record"], record)
             count += 1
+    if not count:
+        print(f"error: {options.folder}: no rows of benchmarks.distillation_study (*.json, *.json.gz)", file=sys.stderr)
+        return 2
     print(f"{count} records in {store.root}")
     return 0
 
