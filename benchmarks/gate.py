@@ -80,15 +80,12 @@ def _verdict(
         interval = statistics.contrast([a, b], [1, -1])
         p = interval.p_greater()
     worse, better = (int(x.sum()) for x in (drop > 0, drop < 0))
-    # Where nothing changed the error is 0, however few the items: the exact test needs this many that change.
-    least = min(1.0, math.ceil(math.log2(1 / alpha)) / n)
-    detectable = max(statistics.detectable_difference(interval.error, alpha, power), least)
-    more = (
-        math.ceil(math.log2(1 / alpha)) / margin
-        if detectable == least
-        else statistics.items_needed(detectable, margin, n)
-    )
-    need = f"it needs about {math.ceil(more)} items instead of {n}"
+    detectable = statistics.detectable_difference(interval.error, alpha, power)
+    more = statistics.items_needed(detectable, margin, n)
+    least = statistics.fewest_flips(alpha)
+    if least / n > detectable:  # where nothing changed the error is 0, however few the items
+        detectable, more = min(1.0, least / n), math.ceil(least / margin)
+    need = f"it needs about {more} items instead of {n}"
     details = {"accuracy": [float(a.mean()), float(b.mean())], "items": n, "runs": draws}
     base = {
         "gate": "regression",

@@ -148,8 +148,13 @@ def regression_accuracy(
     interval = Interval.of_t(drop.mean(), drop.std(ddof=1) / math.sqrt(drop.size), drop.size - 1, settings.confidence)
     margin = settings.need("regression_margin_accuracy", group)
     n = drop.size
-    detectable = statistics.detectable_flips(stored["disagreement"], n, settings.alpha / family, settings.power)
-    need = f"it needs about {statistics.items_needed(detectable, margin, n)} items instead of {n}"
+    level = settings.alpha / family
+    detectable = statistics.detectable_flips(stored["disagreement"], n, level, settings.power)
+    more = statistics.items_needed(detectable, margin, n)
+    least = statistics.fewest_flips(level)
+    if least / n > detectable:
+        detectable, more = min(1.0, least / n), math.ceil(least / margin)
+    need = f"it needs about {more} items instead of {n}"
     details = {"tasks": group.informative, "items": n, "disagreement": stored["disagreement"]}
     base |= {"p": test.p, "flips": (test.worse, test.better), "details": details}
     return judgement(base, interval, margin, detectable, need)

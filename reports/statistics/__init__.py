@@ -15,7 +15,7 @@ from reports.statistics.calibration_error import (
     reliability,
     signed_gap,
 )
-from reports.statistics.detectable import detectable_difference, detectable_flips, items_needed
+from reports.statistics.detectable import detectable_difference, detectable_flips, fewest_flips, items_needed
 from reports.statistics.holm import holm
 from reports.statistics.interval import Interval
 from reports.statistics.item_floor import disagreement, item_floor
@@ -46,6 +46,7 @@ __all__ = [
     "disagreement",
     "exact_sign_flip",
     "expected_calibration_error",
+    "fewest_flips",
     "holm",
     "item_floor",
     "items_needed",

@@ -25,6 +25,14 @@ def detectable_flips(rho: float, n_items: int, alpha: float = 0.05, power: float
     return detectable_difference(math.sqrt(rho / n_items), alpha, power)
 
 
+def fewest_flips(alpha: float = 0.05) -> int:
+    """Changed items, all for the worse, that McNemar's exact one-sided test needs: 2^-k is at most ``alpha``.
+
+    Fewer cannot be seen, however small the disagreement between runs was.
+    """
+    return math.ceil(-math.log2(alpha))
+
+
 def items_needed(detectable: float, margin: float, n: int) -> int:
     """Units (items, or draws) that bring ``detectable``, measured with ``n``, down to ``margin``."""
     if margin <= 0:
