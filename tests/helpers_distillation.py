@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from benchmarks.plain_condensation import network
 from compressors.distillation.convnet import Shape, initial
 from compressors.distillation.images import Images
 from compressors.distillation.streams import stream
@@ -27,16 +28,6 @@ def parameters(shape: Shape = SHAPE, seeds: tuple[int, ...] = (0,), dtype: torch
 
 def module(shape: Shape, flat: Tensor) -> nn.Module:
     """The same network out of torch.nn layers; ``flat [parameters]``."""
-    layers: list[nn.Module] = []
-    incoming, padding = shape.channels, 1 + (shape.padded - shape.size) // 2
-    for block in range(shape.depth):
-        layers += [
-            nn.Conv2d(incoming, shape.width, 3, padding=1 if block else padding),
-            nn.GroupNorm(shape.width, shape.width),
-            nn.ReLU(),
-            nn.AvgPool2d(2),
-        ]
-        incoming = shape.width
-    net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(shape.features, shape.classes)).to(flat.dtype)
+    net = network(shape).to(flat.dtype)
     nn.utils.vector_to_parameters(flat.detach().clone(), net.parameters())
     return net
