@@ -47,6 +47,8 @@ def run_image_case(request: pytest.FixtureRequest, record_property: Any) -> Iter
             record, found = session.image_runner.run(case)
         except (ConfidenceError, DistillationError, ImageError, StoreError) as error:
             problem = f"{case.id}: {error}"
+            if isinstance(error, StoreError):
+                record_property("unwritten", True)
         if problem:
             pytest.fail(problem, pytrace=False)
         right = np.mean([scores.correct for scores in record.tasks.values()])
