@@ -9,6 +9,7 @@ through the whole grid, so that what a short call leaves is fewer draws of every
 from __future__ import annotations
 
 import argparse
+import difflib
 import multiprocessing
 import os
 import queue
@@ -37,11 +38,32 @@ class Finished:
     problem: str = ""
 
 
-def pending(profile: dict[str, Any], overrides: Overrides, store: Store) -> tuple[list[Case], int]:
-    """Cases without a current record, model by model, by seed (dense first); and the number of all."""
+def listed(cases: list[Case], file: Path) -> list[Case]:
+    """The cases that a file names (one id a line), in its order. Raises GridError for an id that is not among them."""
+    wanted = dict.fromkeys(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
+    by_id = {case.id: case for case in cases}
+    unknown = [name for name in wanted if name not in by_id]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], by_id, 1)
+        hint = f"; nearest: {near[0]}" if near else ""
+        raise GridError(f"{file}: {len(unknown)} ids are not in the profile, the first {unknown[0]!r}{hint}")
+    return [by_id[name] for name in wanted]
+
+
+def pending(
+    profile: dict[str, Any], overrides: Overrides, store: Store, file: Path | None = None
+) -> tuple[list[Case], int]:
+    """Cases without a current record, model by model, by seed (dense first); and the number of all.
+
+    With a file of case ids: only those, in its order.
+    """
     cases = with_controls(profile, build_cases(profile, overrides), overrides != Overrides())
+    if file is not None:
+        cases = listed(cases, file)
     _, missing = judging.find_records(store, cases)
     left = [case for case in cases if case.id in missing]
+    if file is not None:
+        return left, len(cases)
     models = list(dict.fromkeys(case.model for case in cases))
     tags = list(dict.fromkeys(["", *(case.tag for case in cases)]))
     # Tagged cases are sweeps beside the main table of their model: they come after it, sweep by sweep of the profile.
@@ -129,6 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.add_argument(f"--{name}", type=split_list)
     parser.add_argument("--seeds", help="a count (5) or a list (0,1,2)")
     parser.add_argument("--items", type=int, help="items a task")
+    parser.add_argument("--cases", type=Path, metavar="FILE", help="only these case ids, one a line, in this order")
     options = parser.parse_args(arguments)
     names = ("models", "methods", "sources", "device", "dtype", "seeds", "items")
     chosen = {name: getattr(options, name) for name in names}
@@ -137,10 +160,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.seeds is not None:
             chosen["seeds"] = parse_seeds(options.seeds)
-        cases, total = pending(load_profile(options.profile), Overrides(**chosen), Store(options.store))
+        cases, total = pending(load_profile(options.profile), Overrides(**chosen), Store(options.store), options.cases)
         if problem := missing_device(cases):
             raise GridError(problem)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"{total} cases, {total - len(cases)} have their record", flush=True)

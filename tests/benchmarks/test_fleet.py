@@ -72,3 +72,15 @@ def test_failures_are_told_and_set_the_status():
 def test_a_profile_that_cannot_be_used(tmp_path, capsys):
     assert fleet.main(["--profile", "nothing", "--store", str(tmp_path)]) == 2
     assert "no profile 'nothing'" in capsys.readouterr().err
+
+
+def test_a_file_of_ids_says_which_and_in_what_order(profile, tmp_path, capsys):
+    found, _ = order(profile, Store(tmp_path))
+    wanted = tmp_path / "wanted.txt"
+    wanted.write_text(f"{found[3]}\n\n{found[1]}\n")
+    cases, total = fleet.pending(load_profile(str(profile)), Overrides(), Store(tmp_path), wanted)
+    assert ([case.id for case in cases], total) == ([found[3], found[1]], 2)
+    wanted.write_text(f"{found[1]}x\n")
+    assert fleet.main(["--profile", str(profile), "--store", str(tmp_path), "--cases", str(wanted)]) == 2
+    assert f"nearest: {found[1]}" in capsys.readouterr().err
+    assert fleet.main(["--profile", str(profile), "--store", str(tmp_path), "--cases", str(tmp_path / "none")]) == 2
