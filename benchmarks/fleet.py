@@ -3,7 +3,13 @@
 For machines that are lent by the minute. Each process takes the next case that has no record yet, so that all stop at
 about the same time; a later call goes on. Nothing is asserted or judged here: ``pytest benchmarks --profile P --store
 S`` afterwards finds every record, checks each case, and judges. Draws of the same seed are made one after the other
-through the whole grid, so that what a short call leaves is fewer draws of everything.
+through the whole grid, so that what a short call leaves is fewer draws of everything. A profile may say which claims
+its grids decide (``claims = ["A6"]`` in a grid) and which of them come first::
+
+    [fleet]
+    first = ["A7", "A6"]   # cases of A7, then those of A6, then the rest
+
+``--claims A6,B10`` makes the cases of these claims alone, in that order.
 """
 
 from __future__ import annotations
@@ -14,6 +20,7 @@ import os
 import queue
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +28,20 @@ from typing import Any
 from benchmarks import gpus, judging
 from benchmarks.controls import with_controls
 from benchmarks.devices import missing_device
-from benchmarks.grid import GridError, Overrides, build_cases, load_profile, parse_seeds, split_list
+from benchmarks.grid import (
+    GridError,
+    Overrides,
+    build_cases,
+    build_claims,
+    load_profile,
+    nearest,
+    parse_seeds,
+    split_list,
+)
 from fixtures.records import Case
 from fixtures.store import Store
 
+CONTROL_CLAIMS = ("M2", "M3")
 GRACE = 90.0  # seconds that a case at work is waited for after the time is up
 
 
@@ -37,16 +54,42 @@ class Finished:
     problem: str = ""
 
 
-def pending(profile: dict[str, Any], overrides: Overrides, store: Store) -> tuple[list[Case], int]:
-    """Cases without a current record, model by model, by seed (dense first); and the number of all."""
+def pending(
+    profile: dict[str, Any], overrides: Overrides, store: Store, claims: Sequence[str] = ()
+) -> tuple[list[Case], int]:
+    """Cases without a current record and the number of all. First those of the claims that come first, by seed; then
+    model by model, by seed (dense first). With ``claims`` only cases of these.
+
+    Raises ``GridError`` for a claim that no grid of the profile names.
+    """
     cases = with_controls(profile, build_cases(profile, overrides), overrides != Overrides())
+    named = build_claims(profile, overrides)
+    ranks = _ranks(cases, named, tuple(claims) or tuple(profile.get("fleet", {}).get("first", ())))
+    if claims:
+        cases = [case for case in cases if case.id in ranks]
     _, missing = judging.find_records(store, cases)
     left = [case for case in cases if case.id in missing]
     models = list(dict.fromkeys(case.model for case in cases))
     tags = list(dict.fromkeys(["", *(case.tag for case in cases)]))
-    # Tagged cases are sweeps beside the main table of their model: they come after it, sweep by sweep of the profile.
-    order = sorted(left, key=lambda c: (models.index(c.model), tags.index(c.tag), c.draw.seed if c.draw else -1))
-    return order, len(cases)
+
+    def place(case: Case) -> tuple[int, ...]:
+        seed, model, tag = case.draw.seed if case.draw else -1, models.index(case.model), tags.index(case.tag)
+        if case.id in ranks:  # a claim over several models or amounts wants few draws of all
+            return ranks[case.id], seed, model, tag
+        # Tagged cases are sweeps beside the main table of their model: they come after it, sweep by sweep.
+        return len(named), model, tag, seed
+
+    return sorted(left, key=place), len(cases)
+
+
+def _ranks(cases: Sequence[Case], named: dict[str, tuple[str, ...]], first: Sequence[str]) -> dict[str, int]:
+    """The place in ``first`` of the earliest claim that a case helps to decide; a control decides M2 and M3."""
+    helps = {case.id: CONTROL_CLAIMS if case.control else named.get(case.id, ()) for case in cases}
+    known = {claim for claims in helps.values() for claim in claims}
+    if unknown := [claim for claim in first if claim not in known]:
+        raise GridError(f"claims: no grid of the profile names {unknown[0]!r}{nearest(unknown[0], known)}")
+    places = {name: [first.index(claim) for claim in claims if claim in first] for name, claims in helps.items()}
+    return {name: min(held) for name, held in places.items() if held}
 
 
 def work(cases: list[Case], counter: Any, root: Path, deadline: float, results: Any) -> None:
@@ -129,6 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.add_argument(f"--{name}", type=split_list)
     parser.add_argument("--seeds", help="a count (5) or a list (0,1,2)")
     parser.add_argument("--items", type=int, help="items a task")
+    parser.add_argument("--claims", type=split_list, default=(), help="only what decides these, first things first")
     options = parser.parse_args(arguments)
     names = ("models", "methods", "sources", "device", "dtype", "seeds", "items")
     chosen = {name: getattr(options, name) for name in names}
@@ -137,7 +181,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.seeds is not None:
             chosen["seeds"] = parse_seeds(options.seeds)
-        cases, total = pending(load_profile(options.profile), Overrides(**chosen), Store(options.store))
+        cases, total = pending(load_profile(options.profile), Overrides(**chosen), Store(options.store), options.claims)
         if problem := missing_device(cases):
             raise GridError(problem)
     except ValueError as error:
