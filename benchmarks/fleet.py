@@ -28,20 +28,11 @@ from typing import Any
 from benchmarks import gpus, judging
 from benchmarks.controls import with_controls
 from benchmarks.devices import missing_device
-from benchmarks.grid import (
-    GridError,
-    Overrides,
-    build_cases,
-    build_claims,
-    load_profile,
-    nearest,
-    parse_seeds,
-    split_list,
-)
+from benchmarks.fleet_order import in_order, listed, ranks
+from benchmarks.grid import GridError, Overrides, build_cases, build_claims, load_profile, parse_seeds, split_list
 from fixtures.records import Case
 from fixtures.store import Store
 
-CONTROL_CLAIMS = ("M2", "M3")
 GRACE = 90.0  # seconds that a case at work is waited for after the time is up
 
 
@@ -55,41 +46,25 @@ class Finished:
 
 
 def pending(
-    profile: dict[str, Any], overrides: Overrides, store: Store, claims: Sequence[str] = ()
+    profile: dict[str, Any], overrides: Overrides, store: Store, file: Path | None = None, claims: Sequence[str] = ()
 ) -> tuple[list[Case], int]:
-    """Cases without a current record and the number of all. First those of the claims that come first, by seed; then
-    model by model, by seed (dense first). With ``claims`` only cases of these.
+    """Cases without a current record, in the order in which they are made, and the number of all.
 
-    Raises ``GridError`` for a claim that no grid of the profile names.
+    First those of the claims that come first, by seed; then model by model, by seed (dense first). With ``claims`` only
+    cases of these, with a file of case ids only those, in its order. Raises ``GridError`` for unknown ones.
     """
     cases = with_controls(profile, build_cases(profile, overrides), overrides != Overrides())
     named = build_claims(profile, overrides)
-    ranks = _ranks(cases, named, tuple(claims) or tuple(profile.get("fleet", {}).get("first", ())))
+    if file is not None:
+        cases = listed(cases, file)
+    places = ranks(profile, cases, named, claims)
     if claims:
-        cases = [case for case in cases if case.id in ranks]
+        cases = [case for case in cases if case.id in places]
     _, missing = judging.find_records(store, cases)
     left = [case for case in cases if case.id in missing]
-    models = list(dict.fromkeys(case.model for case in cases))
-    tags = list(dict.fromkeys(["", *(case.tag for case in cases)]))
-
-    def place(case: Case) -> tuple[int, ...]:
-        seed, model, tag = case.draw.seed if case.draw else -1, models.index(case.model), tags.index(case.tag)
-        if case.id in ranks:  # a claim over several models or amounts wants few draws of all
-            return ranks[case.id], seed, model, tag
-        # Tagged cases are sweeps beside the main table of their model: they come after it, sweep by sweep.
-        return len(named), model, tag, seed
-
-    return sorted(left, key=place), len(cases)
-
-
-def _ranks(cases: Sequence[Case], named: dict[str, tuple[str, ...]], first: Sequence[str]) -> dict[str, int]:
-    """The place in ``first`` of the earliest claim that a case helps to decide; a control decides M2 and M3."""
-    helps = {case.id: CONTROL_CLAIMS if case.control else named.get(case.id, ()) for case in cases}
-    known = {claim for claims in helps.values() for claim in claims}
-    if unknown := [claim for claim in first if claim not in known]:
-        raise GridError(f"claims: no grid of the profile names {unknown[0]!r}{nearest(unknown[0], known)}")
-    places = {name: [first.index(claim) for claim in claims if claim in first] for name, claims in helps.items()}
-    return {name: min(held) for name, held in places.items() if held}
+    if file is not None:
+        return left, len(cases)
+    return in_order(left, cases, places), len(cases)
 
 
 def work(cases: list[Case], counter: Any, root: Path, deadline: float, results: Any) -> None:
@@ -173,6 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", help="a count (5) or a list (0,1,2)")
     parser.add_argument("--items", type=int, help="items a task")
     parser.add_argument("--claims", type=split_list, default=(), help="only what decides these, first things first")
+    parser.add_argument("--cases", type=Path, metavar="FILE", help="only these case ids, one a line, in this order")
     options = parser.parse_args(arguments)
     names = ("models", "methods", "sources", "device", "dtype", "seeds", "items")
     chosen = {name: getattr(options, name) for name in names}
@@ -181,10 +157,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.seeds is not None:
             chosen["seeds"] = parse_seeds(options.seeds)
-        cases, total = pending(load_profile(options.profile), Overrides(**chosen), Store(options.store), options.claims)
+        held = Store(options.store)
+        cases, total = pending(load_profile(options.profile), Overrides(**chosen), held, options.cases, options.claims)
         if problem := missing_device(cases):
             raise GridError(problem)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"{total} cases, {total - len(cases)} have their record", flush=True)

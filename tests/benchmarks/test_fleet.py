@@ -57,11 +57,13 @@ def test_claims_that_come_first_are_made_first_and_seed_by_seed(profile, tmp_pat
     assert sorted(found) == sorted(plain)
     assert [name[-5:] for name in found[1:5]] == ["s0-n1", "s0-n1", "s1-n1", "s1-n1"]
     assert found[0] == "tiny-dense"
-    only, total = fleet.pending(loaded, Overrides(), Store(tmp_path), ("A9",))
+    only, total = fleet.pending(loaded, Overrides(), Store(tmp_path), claims=["A9"])
     assert [case.id for case in only] == found[:total]
     assert total == 5
+    narrowed = Overrides(methods=("rtn-w3g64",), sequences=2)
+    assert len(fleet.pending(loaded, narrowed, Store(tmp_path))[0]) == 5
     with pytest.raises(GridError, match=r"'A99'.*did you mean 'A9'"):
-        fleet.pending(loaded, Overrides(), Store(tmp_path), ("A99",))
+        fleet.pending(loaded, Overrides(), Store(tmp_path), claims=["A99"])
 
 
 def test_a_case_of_two_grids_helps_the_claims_of_both(profile):
@@ -98,3 +100,15 @@ def test_failures_are_told_and_set_the_status():
 def test_a_profile_that_cannot_be_used(tmp_path, capsys):
     assert fleet.main(["--profile", "nothing", "--store", str(tmp_path)]) == 2
     assert "no profile 'nothing'" in capsys.readouterr().err
+
+
+def test_a_file_of_ids_says_which_and_in_what_order(profile, tmp_path, capsys):
+    found, _ = order(profile, Store(tmp_path))
+    wanted = tmp_path / "wanted.txt"
+    wanted.write_text(f"{found[3]}\n\n{found[1]}\n")
+    cases, total = fleet.pending(load_profile(str(profile)), Overrides(), Store(tmp_path), wanted)
+    assert ([case.id for case in cases], total) == ([found[3], found[1]], 2)
+    wanted.write_text(f"{found[1]}x\n")
+    assert fleet.main(["--profile", str(profile), "--store", str(tmp_path), "--cases", str(wanted)]) == 2
+    assert f"nearest: {found[1]}" in capsys.readouterr().err
+    assert fleet.main(["--profile", str(profile), "--store", str(tmp_path), "--cases", str(tmp_path / "none")]) == 2
