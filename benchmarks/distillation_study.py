@@ -28,9 +28,9 @@ def parse_cell(text: str) -> tuple[str, int, float, str]:
     """(backbone, images a class, MDT ratio, training loss) of ``dsa-ipc10+mdt`` or ``dc-ipc1+mdt0.1+mixup``."""
     import re
 
-    match = re.fullmatch(r"([a-z]+)-ipc(\d+)(\+mdt([\d.]+)?)?(?:\+(smooth|focal|mixup))?", text)
+    match = re.fullmatch(r"([a-z]+)-ipc(\d+)(\+mdt([\d.]+)?)?(?:\+(smooth|focal|mixup|cutmix|cutout))?", text)
     if match is None:
-        raise SystemExit(f"error: --cells: {text!r} is not spelled backbone-ipcN[+mdt[ratio]][+smooth|focal|mixup]")
+        raise SystemExit(f"error: --cells: {text!r} is not spelled backbone-ipcN[+mdt[ratio]][+smooth|focal|mixup|cutmix|cutout]")
     ratio = float(match[4] or MDT) if match[3] else 0.0
     return match[1], int(match[2]), ratio, match[5] or "ce"
 
@@ -105,12 +105,13 @@ def spectrum(images: Any) -> Any:
 
 
 def study(
-    distilled: Any, shape: Any, splits: Any, recipe: Any, nets: int, device: str, label: str
+    distilled: Any, shape: Any, splits: Any, recipe: Any, nets: int, device: str, label: str, image_set: Any
 ) -> list[dict[str, Any]]:
     """Rows of all runs of one backbone and number of images."""
     import torch
 
     from benchmarks.confidence_scores import COLUMNS, losses, scores
+    from benchmarks.study_looks import looks
     from compressors.confidence.temperature import bisect
     from compressors.distillation import convnet
     from compressors.distillation.training import Trainer
@@ -136,6 +137,7 @@ def study(
     ranks = spectrum(distilled.pixels).tolist() if distilled.pixels.shape[1] > 2 else [None] * len(distilled.runs)
     inner = convnet.features(parameters, pixels, shape)
     inner_ranks = spectrum(inner).tolist() if distilled.pixels.shape[1] > 2 else [None] * len(seeds)
+    seen = looks(parameters, shape, splits, image_set, sources["distilled"]["exact"], distilled, test, answers)
     rows = []
     for k in range(len(seeds)):
         run = distilled.runs[k // nets]
@@ -145,7 +147,7 @@ def study(
             "loss": recipe.loss, "epochs": recipe.epochs,
             "columns": list(COLUMNS), "none": plain[k].tolist(), "oracle": oracle[k].tolist(),
             "oracle_T": float(best.value[k]), "max_logit": [float(largest[k].mean()), float(largest[k].std())],
-            "rank_images": ranks[k // nets], "rank_features": inner_ranks[k],
+            "rank_images": ranks[k // nets], "rank_features": inner_ranks[k], "looks": seen[k],
             "sources": {
                 name: {fit: {key: [row[k] for row in value] for key, value in by.items()} for fit, by in found.items()}
                 for name, found in sources.items()
@@ -210,7 +212,7 @@ def run_group(backbone: str, ipc: int, cells: list[tuple[float, str, str]], spli
         recipe = Recipe(epochs, loss=loss, strategies=strategies if augmented else ())
         mine = tuple(runs[k] for k in part)
         subset = Distilled(backbone, mine, made.pixels[part], made.labels, made.share, made.losses, made.seconds)
-        rows += study(subset, shape, splits, recipe, options.nets, device, text)
+        rows += study(subset, shape, splits, recipe, options.nets, device, text, known)
     options.out.mkdir(parents=True, exist_ok=True)
     stem = options.out / f"{backbone}-ipc{ipc}{'-' + options.recipe if options.recipe else ''}-s{options.first_seed}"
     np.savez_compressed(stem.with_suffix(".npz"), pixels=made.pixels.half().cpu().numpy())
