@@ -31,9 +31,7 @@ def looks(
     """One dict a network ``[nets]``; ``found`` are the fits on the distilled images, ``test`` the test logits."""
     device = parameters.device
     nets = len(parameters) // len(distilled.runs)
-    parts = {
-        name: _spread(splits[name], count, device) for name, count in (("train", TRAIN), ("test", TEST))
-    }
+    parts = {name: _spread(splits[name], count, device) for name, count in (("train", TRAIN), ("test", TEST))}
     probes = probe(parameters, shape, parts, image_set)
     explained = _spread(splits["test"], EXPLAINED, device)
     inside = attribution(parameters, explained[0], explained[1], shape, image_set)
@@ -85,7 +83,7 @@ def thirds(train: Any, test: Any) -> tuple[Any, Any]:
     import torch
 
     edges = torch.quantile(train.double(), torch.arange(1, PARTS, device=train.device).double() / PARTS)
-    return tuple(torch.bucketize(values.double(), edges) for values in (train, test))  # type: ignore[return-value]
+    return tuple(torch.bucketize(values.double(), edges) for values in (train, test))
 
 
 def probe(parameters: Any, shape: Any, parts: Any, image_set: Any) -> dict[str, Any]:
