@@ -51,7 +51,7 @@ def _cost(group: Group, records: Sequence[Record]) -> Cost:
         return float(np.median([r.seconds.get(name, 0.0) for r in records]))
 
     return Cost(
-        label=group.label,
+        label=f"{group.title} {group.method_name}",
         cases=len(records),
         compress=median("compress"),
         forward=float(np.median(passes)) if passes else None,

@@ -16,7 +16,7 @@ BINS = 10
 LINES = 8  # more cannot be told apart
 
 
-def reliability_drawings(records: Sequence[Record]) -> list[Drawing]:
+def distilled_reliability(records: Sequence[Record]) -> list[Drawing]:
     """One a network: trained on the most images a class, uncalibrated in ink, calibrators in colour."""
     models: dict[str, list[Record]] = {}
     for record in records:

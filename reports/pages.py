@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -21,8 +22,10 @@ from reports.components import components_csv
 from reports.context import Context, gather
 from reports.costs import costs_csv
 from reports.drawing import to_csv
+from reports.figures import cells_csv
 from reports.groups import chosen
 from reports.likeness import Correlation
+from reports.perplexities import WORDS
 from reports.svg import DARK, LIGHT, standalone, unique_ids
 from reports.tables import Table
 from reports.terminal import ORDER, cell_text, mark, verdict_text
@@ -81,6 +84,10 @@ def html(context: Context) -> str:
         cell_text=cell_text,
         mark=mark,
         number=_number,
+        plain=_plain,
+        cells_csv=cells_csv,
+        significant=_significant,
+        perplexity_words=WORDS,
         percent=_percent,
         points=distilled.percent,
         light=LIGHT,
@@ -108,8 +115,24 @@ def _number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}g}".replace("-", "\u2212")
 
 
+def _plain(value: float, digits: int) -> str:
+    """With so many digits and a true minus sign; what rounds to zero has none."""
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if not float(text) else text.replace("-", "\u2212")
+
+
+def _significant(value: float, of: float | None = None) -> str:
+    """Four significant digits, or as many decimals as ``of`` is shown with."""
+    if not math.isfinite(value):
+        return "infinite"
+    size = abs(of if of is not None and math.isfinite(of) else value)
+    if size >= 1e6:
+        return f"{value:.3g}"
+    return f"{value:.{max(0, 3 - int(math.floor(math.log10(size or 1.0))))}f}"
+
+
 def _percent(share: float | None) -> str:
-    return "" if share is None else f"{share:.0%}"
+    return "" if share is None else f"{100 * share:.0f} %"
 
 
 def _slug(name: str) -> str:
