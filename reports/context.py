@@ -146,7 +146,7 @@ def gather(manifest: dict[str, Any], records: Sequence[Record], verdicts: Sequen
         reliability=[d for model in _by_model(groups)[:DRAWN_MODELS] for d in reliability_drawings(model)],
         dispersion=[d for d in map(task_strips.every_draw, _by_model(groups)[:DRAWN_MODELS]) if d],
         distilled=distilled_tables(images),
-        distilled_drawings=distilled_reliability(images)[:DRAWN_MODELS],
+        distilled_drawings=distilled_reliability(images),
         notes=found,
         provenance=_provenance(used, manifest),
         licences=_licences(manifest.get("licences")),

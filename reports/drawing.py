@@ -24,12 +24,19 @@ class Drawing:
     caption: str
     svg: str
     data: str
+    more: bool = False  # a further page of the one before: closed until it is asked for
 
 
 def shortened(name: str, most: int = 30) -> str:
     """A long name with its middle left out, for the margin of a figure; data and tables have it whole."""
     half = (most - 1) // 2
     return name if len(name) <= most else f"{name[:half]}\u2026{name[-half:]}"
+
+
+def fitted(name: str, inches: float) -> str:
+    """A title cut to the width of its panel; the data has it whole."""
+    most = max(8, int(inches / 0.088))
+    return name if len(name) <= most else name[: most - 1] + "\u2026"
 
 
 def to_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -56,8 +63,9 @@ def legend(figure: Any, names: Sequence[str]) -> None:
         for k, name in enumerate(names)
     ]
     figure.legend(
-        handles=handles, loc="outside upper left", ncols=min(columns, max(1, len(handles))), handlelength=1.4, columnspacing=1.2
-    )
+        handles=handles, loc="outside upper left", ncols=max(1, min(columns, len(handles))), handlelength=1.4,
+        columnspacing=1.2,
+    )  # fmt: skip
 
 
 def panels(count: int, most: int = 3, names: Sequence[str] = ()) -> tuple[int, int]:

@@ -6,7 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from reports.drawing import INCHES, ROWS, WIDTH, Drawing, legend, legend_height, only_first, panels, shortened, to_csv
+from reports.drawing import (
+    INCHES,
+    ROWS,
+    WIDTH,
+    Drawing,
+    fitted,
+    legend,
+    legend_height,
+    only_first,
+    panels,
+    shortened,
+    to_csv,
+)
 from reports.groups import CONTROLS, is_calibrated
 from reports.svg import PLACES, canvas, series, to_svg
 from reports.tables import Cell, Row, Table
@@ -47,7 +59,7 @@ def by_source(table: Table) -> Drawing:
 
 def _that_fit(rows: list[Row]) -> list[Row]:
     """The first rows, as many as a figure of readable length holds; one at least."""
-    lanes, kept = 0, []
+    lanes, kept = 0, list[Row]()
     for row in rows[:ROWS]:
         lanes += _lanes(row)
         if kept and lanes > LANES:
@@ -97,7 +109,8 @@ def _whisker(ax: Any, cell: Cell, y: float, scale: float, colour: str, marker: s
 
 def _axis(table: Table) -> str:
     if table.outcome == "loss":
-        return "damage: nats a token above the dense model" if table.relative else "loss, nats a token (no dense record)"
+        above = "damage: nats a token above the dense model"
+        return above if table.relative else "loss, nats a token (no dense record)"
     return "accuracy lost against the dense model, points"
 
 
@@ -157,12 +170,6 @@ def _strip(ax: Any, table: Table, row: Row) -> None:
     ax.set_ylim(-0.6, len(cells) - 0.4)
     ax.set_yticks(range(len(cells)), [shortened(c.source) for c in cells])
     ax.locator_params(axis="x", nbins=5)
-
-
-def fitted(name: str, inches: float) -> str:
-    """A title cut to the width of its panel; the data has it whole."""
-    most = max(8, int(inches / 0.088))
-    return name if len(name) <= most else name[: most - 1] + "\u2026"
 
 
 def short_axis(table: Table) -> str:

@@ -128,7 +128,7 @@ def _significant(value: float, of: float | None = None) -> str:
     size = abs(of if of is not None and math.isfinite(of) else value)
     if size >= 1e6:
         return f"{value:.3g}"
-    return f"{value:.{max(0, 3 - int(math.floor(math.log10(size or 1.0))))}f}"
+    return f"{value:.{max(0, 3 - math.floor(math.log10(size or 1.0)))}f}"
 
 
 def _percent(share: float | None) -> str:

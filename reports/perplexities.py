@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fixtures.records import PERPLEXITIES, Record
 from reports.drawing import to_csv
@@ -45,7 +46,8 @@ class PerplexityTable:
     def data(self) -> str:
         names = [name for metric in PERPLEXITIES for name in (metric, f"{metric}_sd")]
         return to_csv(["model", "text", "method", "source", "draws", *names], (
-            [self.model, self.text, r.method, r.source, r.draws, *(v for m in PERPLEXITIES for v in (r.mean[m], r.sd[m]))]
+            [self.model, self.text, r.method, r.source, r.draws,
+             *(v for m in PERPLEXITIES for v in (r.mean[m], r.sd[m]))]
             for r in self.rows
         ))  # fmt: skip
 
@@ -73,5 +75,13 @@ def _table(groups: Sequence[Group], text: str) -> PerplexityTable:
 def _row(method: str, source: str, records: Sequence[Record], text: str) -> PerplexityRow:
     found = [record.perplexity[text].metrics for record in records]
     values = {metric: np.array([one[metric] for one in found]) for metric in PERPLEXITIES}
-    sd = {m: float(np.std(v - v[0], ddof=1)) if v.size > 1 and np.isfinite(v).all() else None for m, v in values.items()}
-    return PerplexityRow(method, source, len(found), {m: float(v.mean()) for m, v in values.items()}, sd)
+    return PerplexityRow(
+        method, source, len(found), {m: float(v.mean()) for m, v in values.items()},
+        {m: _sd(v) for m, v in values.items()},
+    )  # fmt: skip
+
+
+def _sd(values: NDArray[np.float64]) -> float | None:
+    """Over draws, exactly zero where they are equal; None for one, or where some perplexity is infinite."""
+    known = values.size > 1 and bool(np.isfinite(values).all())
+    return float(np.std(values - values[0], ddof=1)) if known else None
