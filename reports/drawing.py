@@ -34,9 +34,17 @@ def shortened(name: str, most: int = 30) -> str:
 
 
 def fitted(name: str, inches: float) -> str:
-    """A title cut to the width of its panel; the data has it whole."""
-    most = max(8, int(inches / 0.088))
-    return name if len(name) <= most else name[: most - 1] + "\u2026"
+    """A title within the width of its panel: on two lines if need be, then cut; the data has it whole."""
+    most = max(8, int(inches / 0.085))
+    if len(name) <= most:
+        return name
+    words, first = name.split(" "), ""
+    while words and len(f"{first} {words[0]}".strip()) <= most:
+        first = f"{first} {words.pop(0)}".strip()
+    if not first:  # a first word that is too long by itself
+        return name[: most - 1] + "\u2026"
+    rest = " ".join(words)
+    return f"{first}\n{rest if len(rest) <= most else rest[: most - 1] + chr(0x2026)}"
 
 
 def to_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -83,13 +83,15 @@ def _of_records(name: str, records: Sequence[Record], tasks: Sequence[str], refe
 def _figure(lines: Sequence[Line], title: str) -> str:
     down, across = panels(len(lines), ACROSS)
     size = WIDTH / ACROSS
-    with canvas(size * across + 0.3, 0.35 + (size + 0.2) * down, down, across, sharex=True, sharey=True) as drawn:
+    titles = [fitted(one.name, size - 0.2) for one in lines]
+    tall = size + (0.34 if any("\n" in title for title in titles) else 0.2)
+    with canvas(size * across + 0.3, 0.35 + tall * down, down, across, sharex=True, sharey=True) as drawn:
         figure, axes = drawn
         for ax in axes.flat[len(lines) :]:
             ax.set_visible(False)
-        for ax, one in zip(axes.flat, lines, strict=False):
+        for ax, one, heading in zip(axes.flat, lines, titles, strict=False):
             _panel(ax, one)
-            ax.set_title(fitted(one.name, size - 0.3), fontsize=8.5)
+            ax.set_title(heading, fontsize=8.5)
         for ax in axes.flat[max(0, len(lines) - across) : len(lines)]:
             ax.tick_params(labelbottom=True)
             ax.set_xlabel("confidence")
