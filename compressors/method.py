@@ -129,6 +129,8 @@ def parse(spelling: str | Method) -> Method:
     """
     if isinstance(spelling, Method):
         return spelling
+    if not isinstance(spelling, str):
+        raise MethodError(f"a method is spelled like 'wanda-0.5'; got {spelling!r} ({type(spelling).__name__})")
     text = spelling.strip()
     match = _SPELLING.fullmatch(text)
     if match is None:
@@ -137,16 +139,15 @@ def parse(spelling: str | Method) -> Method:
                 f"method {text!r}: sparsity {negative[1]} is the share of zeros; expected 0 <= sparsity < 1"
             )
         raise MethodError(
-            f"method {spelling!r} is not spelled algorithm-target, as in 'gptq-w4g128' or 'wanda-0.5'; "
-            f"there are: {', '.join(_examples())}"
+            f"method {spelling!r} is not spelled algorithm-target, as in 'gptq-w4g128' or 'wanda-0.5'"
+            f"{nearest(text.lower(), _examples())} There are: {', '.join(_examples())}"
         )
     entry = _algorithm(match["algorithm"], text)
     base = _base(match["base"], entry, text)
     tokens = re.findall(r"-(w\d+g-\d+|[^-:+]+)", match["target"])
     target = _target(tokens, text)
     if target.kind not in entry.targets:
-        brackets = "(wanda)" if entry.takes_base else ""
-        shown = " or ".join(f"'{entry.name}{brackets}{_EXAMPLES[kind]}'" for kind in entry.targets)
+        shown = " or ".join(f"'{example(entry, kind)}'" for kind in entry.targets)
         raise MethodError(f"method {text!r}: {entry.name} is spelled like {shown}")
     if base is not None and target.kind not in algorithms()[base].targets:
         raise MethodError(f"method {text!r}: {base} does not take the target {target}")
@@ -178,11 +179,25 @@ def _settings_of(entry: Algorithm, suffixes: tuple[str, ...]) -> Mapping[str, Se
     return {**entry.settings, **RECONSTRUCTION_SETTINGS} if suffixes else entry.settings
 
 
+def example(entry: Algorithm, kind: str = "") -> str:
+    """How an algorithm is spelled with a target of this kind; the first that it takes unless given."""
+    target = _EXAMPLES[kind or entry.targets[0]]
+    if entry.name == "spqr":  # made for small groups
+        target = "-w4g16"
+    return entry.name + ("(wanda)" if entry.takes_base else "") + target
+
+
 def _examples() -> list[str]:
-    return [
-        entry.name + ("(wanda)" if entry.takes_base else "") + _EXAMPLES[entry.targets[0]]
-        for entry in algorithms().values()
-    ]
+    return [example(entry) for entry in algorithms().values()]
+
+
+def _corrected(text: str, name: str, entry: Algorithm) -> str:
+    """The spelling with the right algorithm in it, or an example of that where something else is wrong too."""
+    corrected = text.replace(name, entry.name, 1)
+    try:
+        return str(parse(corrected))
+    except MethodError:
+        return example(entry)
 
 
 def _algorithm(name: str, text: str) -> Algorithm:
@@ -190,7 +205,7 @@ def _algorithm(name: str, text: str) -> Algorithm:
     if name in known:
         return known[name]
     found = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
-    hint = f"; did you mean {text.replace(name, found[0], 1)!r}?" if found else "."
+    hint = f"; did you mean {_corrected(text, name, known[found[0]])!r}?" if found else "."
     raise MethodError(f"method {text!r}: unknown algorithm {name!r}{hint} There are: {', '.join(_examples())}")
 
 

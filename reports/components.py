@@ -46,12 +46,14 @@ class Components:
 
 def components(table: Table) -> list[Components]:
     """Every calibrated method with two draws of some source."""
-    rows = [row for row in table.rows if is_calibrated(row.group.method) and row.outcome is not None]
-    return [part for part in map(_components, rows) if part is not None]
+    rows = [row for row in table.held if is_calibrated(row.group.method)]
+    return [part for part in map(of_row, rows) if part is not None]
 
 
-def _components(row: Row) -> Components | None:
-    assert row.outcome is not None
+def of_row(row: Row) -> Components | None:
+    """Of one method; None without two draws of some source."""
+    if row.outcome is None:
+        return None
     matrices = [m for m in row.outcome.pooled() if m.shape[1] > 1]
     if not matrices or matrices[0].shape[0] < 2:
         return None
@@ -84,7 +86,8 @@ def variance_components(table: Table) -> Drawing | None:
                 value = getattr(part, name)
                 if value is not None:
                     size = 8 if marker == "|" else 5
-                    ax.plot([value * k], [y + shift], marker=marker, color=PLACES[colour], ls="none", markersize=size)
+                    look = {"marker": marker, "color": PLACES[colour], "markersize": size}
+                    ax.plot([value * k], [y + shift], ls="none", clip_on=False, **look)  # one at 0 is whole
         ax.set_yticks(range(len(found)), [part.method for part in found])
         ax.set_ylim(-0.5, len(found) - 0.5)
         ax.set_xlim(left=0)

@@ -17,6 +17,7 @@ from benchmarks.claims.paper_table import paper_tables
 from benchmarks.claims.rules import CANNOT_TELL, DOES_NOT, NOT_RUN, REPLICATES
 from benchmarks.claims.table import as_json, markdown
 from benchmarks.claims.world import World
+from benchmarks.grid import load_profile
 from fixtures.bundle import bundle
 from fixtures.store import Store
 from reports.statistics import Interval
@@ -124,6 +125,38 @@ def test_holm_takes_back_what_the_family_makes_likely(monkeypatch):
     assert among.p_adjusted == pytest.approx(10 * alone.p)
     assert among.verdict == CANNOT_TELL
     assert "Holm" in among.reason
+
+
+def judged_cells(monkeypatch, cells, **more):
+    monkeypatch.setattr(judging, "evidence", lambda claim, world: cells)
+    return judge([Claim("A1", "c", "", "", "n", "D", "", "x", **more)], World([]))[0]
+
+
+def test_does_not_of_one_cell_among_many_is_what_chance_makes(monkeypatch):
+    """No cell has an effect: one whole interval in forty lies below 0."""
+    rng = np.random.default_rng(4)
+
+    def cells():
+        return [
+            Cell(f"m{k} wanda-0.5", "nll", Effect(Interval.of_t(0.5 * rng.normal(), 0.5, 200)), "nats")
+            for k in range(20)
+        ]
+
+    found = [judged_cells(monkeypatch, cells()) for _ in range(200)]
+    assert sum(result.verdict == DOES_NOT for result in found) <= 200 * 0.025 + 3 * (200 * 0.025) ** 0.5
+    alone = [DOES_NOT in [verdict for _, verdict in result.cells] for result in found]
+    assert sum(alone) > 50  # without the correction
+    assert any("surely" in result.reason for result in found)
+
+
+def test_does_not_that_is_sure_stays_and_names_its_cell(monkeypatch):
+    cells = [Cell(f"m{k} wanda-0.5", "nll", Effect(Interval.of_t(0.1, 0.5, 200)), "nats") for k in range(9)]
+    wrong = Cell("m9 wanda-0.5", "nll", Effect(Interval.of_t(-3.0, 0.5, 200)), "nats")
+    result = judged_cells(monkeypatch, [*cells, wrong])
+    assert result.verdict == DOES_NOT
+    assert result.headline is wrong
+    assert judged_cells(monkeypatch, [*cells, wrong], some=True).verdict == CANNOT_TELL
+    assert judged_cells(monkeypatch, [wrong, wrong], some=True).verdict == DOES_NOT
 
 
 def test_amounts_saturate_and_improve():
@@ -359,3 +392,11 @@ def test_rows_with_errors_are_named(tmp_path):
 def test_json_has_builtins_only():
     results = judge([claim("A4"), claim("M2"), claim("C1")], World(records(Truth(seeds=3))))
     json.dumps(as_json(results, {}), allow_nan=False)
+
+
+@pytest.mark.parametrize("name", ["known-corpus", "made-sources", "self-generation"])
+def test_claims_that_a_profile_names_are_claims_and_its_order_is_of_those(name):
+    profile, known = load_profile(name), {row.id for row in load()}
+    named = {claim for grid in profile["grid"] for claim in grid.get("claims", ())}
+    assert named <= known
+    assert set(profile["fleet"]["first"]) <= named
