@@ -8,6 +8,7 @@ import pytest
 
 from fixtures.store import SetAsideWarning, Store
 from reports.__main__ import main
+from reports.notes import notes
 from tests.simulate import World, simulate
 
 WORLD = World(methods=("wanda-0.5",), sources=("web", "code"), seeds=2, documents=4, linears=1)
@@ -61,6 +62,13 @@ def test_a_damaged_record_is_counted_in_the_report(halves):
         assert main(["render", str(halves / "b")]) == 0
     notes = json.loads((halves / "b" / "report.json").read_text())["notes"]
     assert any("set aside" in note and path.name in note for note in notes)
+
+
+def test_several_damaged_records_are_counted_and_named():
+    manifest = {"cases": [], "set_aside": [f"{name}.json.gz: cut short" for name in "abcde"]}
+    (note,) = notes(manifest, [], [])
+    assert note.startswith("5 unreadable records were set aside: a.json.gz: cut short; b.json.gz: cut short; c.json.gz")
+    assert note.endswith("2 more are listed in set-aside")
 
 
 @pytest.mark.parametrize("name", ["missing", "."])
