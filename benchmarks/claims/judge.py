@@ -135,7 +135,7 @@ def _one(claim: Claim, world: World) -> Result:
         cells = _of_any_model(claim, world)
     except NoEvidence as error:
         return Result(claim, NOT_RUN, f"needs {claim.needs} ({error})" if claim.statistic else str(error), {}, ())
-    judged = tuple((cell, rules.decide(claim.rule, cell.evidence, cell.margin)) for cell in cells)
+    judged = tuple((cell, _decide(claim, cell)) for cell in cells)
     by_outcome = {
         outcome: _of_outcome(claim, [(c, v) for c, v in judged if c.outcome == outcome and not c.shown_only])
         for outcome in dict.fromkeys(cell.outcome for cell in cells if not cell.shown_only)
@@ -166,6 +166,13 @@ def _against(claim: Claim, kept: Iterable[tuple[Cell, str]], outcome: str) -> fl
     """
     held = [rules.p_against(claim.rule, cell.evidence, cell.margin) for cell, _ in kept if cell.outcome == outcome]
     return max(held) if claim.some else min(1.0, len(held) * min(held)) if claim.rule != "exact" else min(held)
+
+
+def _decide(claim: Claim, cell: Cell) -> str:
+    if cell.cut:
+        return CANNOT_TELL
+    verdict = rules.decide(cell.rule or claim.rule, cell.evidence, cell.margin)
+    return CANNOT_TELL if cell.rederived and verdict == DOES_NOT else verdict
 
 
 def _of_any_model(claim: Claim, world: World) -> list[Cell]:
@@ -207,7 +214,7 @@ def _verdict(claim: Claim, by_outcome: dict[str, str], kept: list[tuple[Cell, st
 
 def _p_value(claim: Claim, kept: Iterable[tuple[Cell, str]]) -> float:
     """All cells must hold: the largest. One must: the smallest, times their number."""
-    values = [rules.p_value(claim.rule, cell.evidence, cell.margin) for cell, _ in kept]
+    values = [rules.p_value(cell.rule or claim.rule, cell.evidence, cell.margin) for cell, _ in kept]
     return min(1.0, len(values) * min(values)) if claim.some else max(values)
 
 
@@ -218,7 +225,7 @@ def _headline(verdict: str, kept: list[tuple[Cell, str]], claim: Claim) -> Cell:
         pick = max if claim.some else min
         return pick(same, key=lambda cell: rules.p_against(claim.rule, cell.evidence, cell.margin))
     pick = min if claim.some else max
-    return pick(same, key=lambda cell: rules.p_value(claim.rule, cell.evidence, cell.margin))
+    return pick(same, key=lambda cell: rules.p_value(cell.rule or claim.rule, cell.evidence, cell.margin))
 
 
 def scales(result: Result) -> str:
