@@ -45,7 +45,8 @@ class Claim:
     rederived: bool = False  # of a method without published code: a negative finding may be ours
     cells: str = ""  # pattern of the models it is about, in words
     note: str = ""
-    hours: float | None = None
+    hours: float | None = None  # of a GPU, where the command names no profile
+    elsewhere: str = ""  # the command at the papers' scale, for a verdict that a small model cannot give
 
     @property
     def family(self) -> str:

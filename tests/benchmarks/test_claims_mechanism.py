@@ -41,7 +41,7 @@ def traced(rng, model="smollm2-135m", method="wanda-2of4", ties=0.3, cause=1.0, 
     for s, source in enumerate(SOURCES):
         for seed in range(draws):
             own = rng.normal(size=(groups, 4))
-            norms = np.exp(0.1 * common[s] + 0.01 * (1 + seed) ** 1.5 * own)
+            norms = np.exp(0.1 * common[s] + 0.004 * (1 + seed) ** 2 * own)
             told = norms if cause else np.exp(0.2 * rng.normal(size=(groups, 4)))
             if not tie_effect:
                 told = told * (1 + 1e-3 * np.arange(4))  # which of the tied is kept is not the draw's
