@@ -121,7 +121,9 @@ def _prices(table: Table, rows: Sequence[Row]) -> str:
         return ""
     gap, spread = _span(gaps, table), _span(spreads, table)
     some = f" where it is surely worse ({len(worse)} of {len(rows)} methods)" if len(worse) < len(rows) else ""
-    price = f"The wrong source costs {gap} {unit(table)}{some}" if worse else f"The sources lie {gap} {unit(table)} apart"
+    price = (
+        f"The wrong source costs {gap} {unit(table)}{some}" if worse else f"The sources lie {gap} {unit(table)} apart"
+    )
     return f" {price}; another draw of the same source moves the result by {spread} (SD)."
 
 
@@ -162,7 +164,10 @@ def _reason(table: Table) -> tuple[str, str]:
         planned = sum(row.group.planned_records for row in judged)
         return "too few records to name a source", f"Its source gates lack {missing} of {planned} planned records."
     assert judged[0].source is not None
-    return "its source gates could not be judged", f"{judged[0].source.reason[:1].upper()}{judged[0].source.reason[1:]}."
+    return (
+        "its source gates could not be judged",
+        f"{judged[0].source.reason[:1].upper()}{judged[0].source.reason[1:]}.",
+    )
 
 
 def _so_far(table: Table) -> str:
