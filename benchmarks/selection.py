@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
-
-from fixtures.records import Case
+from typing import Any
 
 TERM = re.compile(r"""(?P<name>\w+)\s*=\s*(?P<quote>['"]?)(?P<value>[^'",)]+)(?P=quote)""")
 
 
-def hint(markers: str, keywords: str, cases: Sequence[Case]) -> str:
+def hint(markers: str, keywords: str, cases: Sequence[Any]) -> str:
     """One sentence a reason: unknown names or values of the expression with the nearest known, else a whole id."""
     known = _known(cases)
     problems = []
@@ -34,13 +33,13 @@ def hint(markers: str, keywords: str, cases: Sequence[Case]) -> str:
     return f"{start}. An id is, for instance, {example}; --dry-run shows the grid"
 
 
-def _known(cases: Sequence[Case]) -> dict[str, list[str]]:
-    draws = [case.draw for case in cases if case.draw]
+def _known(cases: Sequence[Any]) -> dict[str, list[str]]:
+    draws = [getattr(case, "draw", case) for case in cases]  # a case of distilled images has its own source and seed
     return {
         "model": _once(case.model for case in cases),
         "method": _once(case.method for case in cases),
-        "source": _once(draw.source for draw in draws),
-        "seed": _once(str(draw.seed) for draw in draws),
+        "source": _once(draw.source for draw in draws if draw and draw.source),
+        "seed": _once(str(draw.seed) for draw in draws if draw),
     }
 
 

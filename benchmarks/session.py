@@ -152,21 +152,22 @@ class Session:
         if not (self.is_controller and self.asks_for_benchmarks):
             return
         try:
-            cases = self.cases
-            _ = self.image_cases
+            cases, images = self.cases, self.image_cases
+            if not (cases or images):
+                raise GridError("the profile and the options leave no case; see --models, --methods, --sources")
         except (GridError, ValueError) as error:
             raise pytest.UsageError(str(error)) from error
         runs = not (self.config.option.collectonly or self.config.getoption("judge_only"))
         if self.config.getoption("dry_run"):
             self._print_plan(cases)
             pytest.exit("dry run: nothing was run", returncode=0)
-        if problem := missing_device(cases) if runs else "":
+        if problem := missing_device([*cases, *images]) if runs else "":
             raise pytest.UsageError(problem)
 
     def _print_plan(self, cases: list[Case]) -> None:
         from benchmarks.plan import plan
 
-        self.progress.terminal.write_line(plan(cases, len(self.image_cases)))
+        self.progress.terminal.write_line(plan(cases, self.image_cases))
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """``--judge-only`` runs no case. Speed cases and claims run only when asked for (``-m``): the first mean
@@ -237,7 +238,7 @@ class Session:
     def _say_what_selects_nothing(self) -> None:
         markers, keywords = self.config.option.markexpr, self.config.option.keyword
         if self.asks_for_benchmarks and (markers or keywords):
-            self.notes.append(selection.hint(markers, keywords, self.cases))
+            self.notes.append(selection.hint(markers, keywords, [*self.cases, *self.image_cases]))
 
     def _finish(self, status: int, judge_only: bool) -> int:
         from fixtures.store import StoreError
