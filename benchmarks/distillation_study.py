@@ -112,7 +112,7 @@ def study(
 
     from benchmarks.confidence_scores import COLUMNS, losses, scores
     from compressors.confidence.temperature import bisect
-    from compressors.distillation import convnet
+    from compressors.distillation import fused
     from compressors.distillation.training import Trainer
 
     start = time.perf_counter()
@@ -134,7 +134,7 @@ def study(
         for name, given, labels in calibration_pixels(splits, distilled, nets, 0, device)
     }
     ranks = spectrum(distilled.pixels).tolist() if distilled.pixels.shape[1] > 2 else [None] * len(distilled.runs)
-    inner = convnet.features(parameters, pixels, shape)
+    inner = fused.features(parameters, pixels, shape)
     inner_ranks = spectrum(inner).tolist() if distilled.pixels.shape[1] > 2 else [None] * len(seeds)
     rows = []
     for k in range(len(seeds)):
