@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +28,16 @@ def parse_cell(text: str) -> tuple[str, int, float, str]:
     """(backbone, images a class, MDT ratio, training loss) of ``dsa-ipc10+mdt`` or ``dc-ipc1+mdt0.1+mixup``."""
     import re
 
-    match = re.fullmatch(r"([a-z]+)-ipc(\d+)(\+mdt([\d.]+)?)?(?:\+(smooth|focal|mixup))?", text)
+    match = re.fullmatch(r"([a-z]+)-ipc(\d+)(\+mdt([\d.]+)?)?(?:\+(smooth|focal|mixup|cutmix|cutout))?", text)
     if match is None:
-        raise SystemExit(f"error: --cells: {text!r} is not spelled backbone-ipcN[+mdt[ratio]][+smooth|focal|mixup]")
+        spelling = "backbone-ipcN[+mdt[ratio]][+smooth|focal|mixup|cutmix|cutout]"
+        raise SystemExit(f"error: --cells: {text!r} is not spelled {spelling}")
     ratio = float(match[4] or MDT) if match[3] else 0.0
     return match[1], int(match[2]), ratio, match[5] or "ce"
 
 
-def calibration_pixels(
-    splits: Any, distilled: Any, nets: int, seed: int, device: str
-) -> Iterator[tuple[str, Any, Any]]:
-    """(source, pixels [1 or nets in all, n, ...], labels [n]) of every calibration source."""
+def calibration_pixels(splits: Any, distilled: Any, nets: int, device: str) -> Iterator[tuple[str, Any, Any]]:
+    """(source, pixels [1 or nets in all, n, ...], labels [n]) of every calibration source; matched ones by set."""
     import torch
 
     from compressors.distillation.images import Images
@@ -49,8 +48,8 @@ def calibration_pixels(
     pixels, labels = torch.tensor(held.pixels, device=device), torch.tensor(held.labels, device=device)
     ipc = len(distilled.labels) // int(distilled.labels.max() + 1)
     every = Images(pixels, labels, int(distilled.labels.max() + 1))
-    index = every.draw(ipc, [stream(seed, "matched", device)])[0].flatten()
-    yield "real-matched", pixels[index][None], labels[index]
+    index = every.draw(ipc, [stream(run.seed, "matched", device) for run in distilled.runs]).flatten(1)
+    yield "real-matched", pixels[index].repeat_interleave(nets, 0), labels[index[0]]
     yield "real", pixels[None], labels
 
 
@@ -62,8 +61,14 @@ def predictions(parameters: Any, pixels: Any, shape: Any, cells: int = 25 * 200)
     return predict(parameters, wide, shape, max(1, cells // len(parameters)))
 
 
-def fits(parameters: Any, shape: Any, pixels: Any, labels: Any, test: Any, answers: Any, seed: int, ratios: Any) -> Any:
-    """{fit: {"T": [ratios, nets], "clamped", "calibration_ece": [...], "test": [ratios, nets, columns]}}."""
+def fits(
+    look: Callable[[Any], Any], pixels: Any, labels: Any, test: Any, answers: Any, seeds: Any, ratios: Any
+) -> dict[str, Any]:
+    """{fit: {"T": [ratios, nets], "clamped", "calibration_ece": [...], "test": [ratios, nets, columns]}}.
+
+    ``look(pixels)`` are the logits ``[nets, n, classes]`` of the networks whose ``test`` logits are given; ``seeds``
+    those of their distilled sets, which have masks of their own.
+    """
     import torch
 
     from benchmarks.confidence_scores import calibration_error, losses, scores
@@ -72,18 +77,18 @@ def fits(parameters: Any, shape: Any, pixels: Any, labels: Any, test: Any, answe
     from compressors.distillation.streams import stream
 
     device = pixels.device
-    plain = predictions(parameters, pixels, shape)
+    plain, nets = look(pixels), len(test)
     found: dict[str, Any] = {
         name: {"T": [], "clamped": [], "calibration_ece": [], "test": []} for name in ("exact", "legacy")
     }
-    random = stream(seed, "mts", device)
+    random = {seed: stream(seed, "mts", device) for seed in seeds}
     for ratio in ratios:
         given = plain
         if ratio:
-            keep = masked(torch.ones_like(pixels[0]), Mask(ratio), random)[0]
-            given = predictions(parameters, pixels * keep, shape)
+            own = {seed: masked(torch.ones_like(pixels[0]), Mask(ratio), g)[0] for seed, g in random.items()}
+            given = look(pixels * torch.stack([own[seed] for seed in seeds]))
         for name, fit in (("exact", bisect), ("legacy", secant)):
-            result = fit(losses(given, labels), (len(parameters),))
+            result = fit(losses(given, labels), (nets,))
             t = torch.tensor(result.value, device=device)
             confidence, guess = (plain.double() / t[:, None, None]).softmax(-1).max(-1)
             into = found[name]
@@ -105,12 +110,13 @@ def spectrum(images: Any) -> Any:
 
 
 def study(
-    distilled: Any, shape: Any, splits: Any, recipe: Any, nets: int, device: str, label: str
+    distilled: Any, shape: Any, splits: Any, recipe: Any, nets: int, device: str, label: str, image_set: Any
 ) -> list[dict[str, Any]]:
     """Rows of all runs of one backbone and number of images."""
     import torch
 
     from benchmarks.confidence_scores import COLUMNS, losses, scores
+    from benchmarks.study_looks import looks
     from compressors.confidence.temperature import bisect
     from compressors.distillation import fused
     from compressors.distillation.training import Trainer
@@ -129,13 +135,18 @@ def study(
     best = bisect(losses(test, answers), (len(seeds),))
     oracle = scores(test, answers, torch.tensor(best.value, device=device))
     largest = test.double().max(-1).values
+    owners = [run.seed for run in distilled.runs for _ in range(nets)]
     sources = {
-        name: fits(parameters, shape, given, labels, test, answers, 0, (0.0,) if name == "real" else RATIOS)
-        for name, given, labels in calibration_pixels(splits, distilled, nets, 0, device)
-    }
+        name: fits(
+            lambda images: predictions(parameters, images, shape), given, labels, test, answers, owners,
+            (0.0,) if name == "real" else RATIOS,
+        )
+        for name, given, labels in calibration_pixels(splits, distilled, nets, device)
+    }  # fmt: skip
     ranks = spectrum(distilled.pixels).tolist() if distilled.pixels.shape[1] > 2 else [None] * len(distilled.runs)
     inner = fused.features(parameters, pixels, shape)
     inner_ranks = spectrum(inner).tolist() if distilled.pixels.shape[1] > 2 else [None] * len(seeds)
+    seen = looks(parameters, shape, splits, image_set, sources["distilled"]["exact"], distilled, test, answers)
     rows = []
     for k in range(len(seeds)):
         run = distilled.runs[k // nets]
@@ -145,7 +156,7 @@ def study(
             "loss": recipe.loss, "epochs": recipe.epochs,
             "columns": list(COLUMNS), "none": plain[k].tolist(), "oracle": oracle[k].tolist(),
             "oracle_T": float(best.value[k]), "max_logit": [float(largest[k].mean()), float(largest[k].std())],
-            "rank_images": ranks[k // nets], "rank_features": inner_ranks[k],
+            "rank_images": ranks[k // nets], "rank_features": inner_ranks[k], "looks": seen[k],
             "sources": {
                 name: {fit: {key: [row[k] for row in value] for key, value in by.items()} for fit, by in found.items()}
                 for name, found in sources.items()
@@ -210,7 +221,7 @@ def run_group(backbone: str, ipc: int, cells: list[tuple[float, str, str]], spli
         recipe = Recipe(epochs, loss=loss, strategies=strategies if augmented else ())
         mine = tuple(runs[k] for k in part)
         subset = Distilled(backbone, mine, made.pixels[part], made.labels, made.share, made.losses, made.seconds)
-        rows += study(subset, shape, splits, recipe, options.nets, device, text)
+        rows += study(subset, shape, splits, recipe, options.nets, device, text, known)
     options.out.mkdir(parents=True, exist_ok=True)
     stem = options.out / f"{backbone}-ipc{ipc}{'-' + options.recipe if options.recipe else ''}-s{options.first_seed}"
     np.savez_compressed(stem.with_suffix(".npz"), pixels=made.pixels.half().cpu().numpy())

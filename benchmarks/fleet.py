@@ -3,7 +3,13 @@
 For machines that are lent by the minute. Each process takes the next case that has no record yet, so that all stop at
 about the same time; a later call goes on. Nothing is asserted or judged here: ``pytest benchmarks --profile P --store
 S`` afterwards finds every record, checks each case, and judges. Draws of the same seed are made one after the other
-through the whole grid, so that what a short call leaves is fewer draws of everything.
+through the whole grid, so that what a short call leaves is fewer draws of everything. A profile may say which claims
+its grids decide (``claims = ["A6"]`` in a grid) and which of them come first::
+
+    [fleet]
+    first = ["A7", "A6"]   # cases of A7, then those of A6, then the rest
+
+``--claims A6,B10`` makes the cases of these claims alone, in that order.
 """
 
 from __future__ import annotations
@@ -14,6 +20,7 @@ import os
 import queue
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +28,8 @@ from typing import Any
 from benchmarks import gpus, judging
 from benchmarks.controls import with_controls
 from benchmarks.devices import missing_device
-from benchmarks.grid import GridError, Overrides, build_cases, load_profile, parse_seeds, split_list
+from benchmarks.fleet_order import in_order, listed, ranks
+from benchmarks.grid import GridError, Overrides, build_cases, build_claims, load_profile, parse_seeds, split_list
 from fixtures.records import Case
 from fixtures.store import Store
 
@@ -37,16 +45,26 @@ class Finished:
     problem: str = ""
 
 
-def pending(profile: dict[str, Any], overrides: Overrides, store: Store) -> tuple[list[Case], int]:
-    """Cases without a current record, model by model, by seed (dense first); and the number of all."""
+def pending(
+    profile: dict[str, Any], overrides: Overrides, store: Store, file: Path | None = None, claims: Sequence[str] = ()
+) -> tuple[list[Case], int]:
+    """Cases without a current record, in the order in which they are made, and the number of all.
+
+    First those of the claims that come first, by seed; then model by model, by seed (dense first). With ``claims`` only
+    cases of these, with a file of case ids only those, in its order. Raises ``GridError`` for unknown ones.
+    """
     cases = with_controls(profile, build_cases(profile, overrides), overrides != Overrides())
+    named = build_claims(profile, overrides)
+    if file is not None:
+        cases = listed(cases, file)
+    places = ranks(profile, cases, named, claims)
+    if claims:
+        cases = [case for case in cases if case.id in places]
     _, missing = judging.find_records(store, cases)
     left = [case for case in cases if case.id in missing]
-    models = list(dict.fromkeys(case.model for case in cases))
-    tags = list(dict.fromkeys(["", *(case.tag for case in cases)]))
-    # Tagged cases are sweeps beside the main table of their model: they come after it, sweep by sweep of the profile.
-    order = sorted(left, key=lambda c: (models.index(c.model), tags.index(c.tag), c.draw.seed if c.draw else -1))
-    return order, len(cases)
+    if file is not None:
+        return left, len(cases)
+    return in_order(left, cases, places), len(cases)
 
 
 def work(cases: list[Case], counter: Any, root: Path, deadline: float, results: Any) -> None:
@@ -129,6 +147,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.add_argument(f"--{name}", type=split_list)
     parser.add_argument("--seeds", help="a count (5) or a list (0,1,2)")
     parser.add_argument("--items", type=int, help="items a task")
+    parser.add_argument("--claims", type=split_list, default=(), help="only what decides these, first things first")
+    parser.add_argument("--cases", type=Path, metavar="FILE", help="only these case ids, one a line, in this order")
     options = parser.parse_args(arguments)
     names = ("models", "methods", "sources", "device", "dtype", "seeds", "items")
     chosen = {name: getattr(options, name) for name in names}
@@ -137,10 +157,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.seeds is not None:
             chosen["seeds"] = parse_seeds(options.seeds)
-        cases, total = pending(load_profile(options.profile), Overrides(**chosen), Store(options.store))
+        held = Store(options.store)
+        cases, total = pending(load_profile(options.profile), Overrides(**chosen), held, options.cases, options.claims)
         if problem := missing_device(cases):
             raise GridError(problem)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"{total} cases, {total - len(cases)} have their record", flush=True)

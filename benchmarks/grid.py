@@ -33,7 +33,7 @@ QUESTIONS = (
 KEYS = (
     *("models", "methods", "sources", "seeds", "sequences", "length", "slices", "loader", "evaluation"),
     *("packing", "bos", "dtype", "device", "threads", "batch_size", "propagation"),
-    *("question", "default", "tag", "amounts", "lengths", "batch_sizes", "propagations"),
+    *("question", "default", "tag", "amounts", "lengths", "batch_sizes", "propagations", "claims"),
 )
 
 
@@ -191,15 +191,29 @@ def build_cases(profile: dict[str, Any], overrides: Overrides) -> list[Case]:
 
     Raises :class:`GridError` for unknown names and for a grid that comes out empty.
     """
-    return [case for case, _ in _build(profile, overrides)]
+    return [built.case for built in _build(profile, overrides)]
 
 
 def build_questions(profile: dict[str, Any], overrides: Overrides) -> dict[str, str]:
     """The question (one of ``QUESTIONS``) of every case by id: that of the first grid that has it."""
-    return {case.id: question for case, question in _build(profile, overrides)}
+    return {built.case.id: built.question for built in _build(profile, overrides)}
 
 
-def _build(profile: dict[str, Any], overrides: Overrides) -> list[tuple[Case, str]]:
+def build_claims(profile: dict[str, Any], overrides: Overrides) -> dict[str, tuple[str, ...]]:
+    """The claims (``claims = ["A6"]`` of a grid) that each case helps to decide, by id: those of all grids with it."""
+    return {built.case.id: tuple(built.claims) for built in _build(profile, overrides)}
+
+
+@dataclass
+class _Built:
+    """A case, the question of the first grid that has it, and the claims of all that do."""
+
+    case: Case
+    question: str
+    claims: dict[str, None]
+
+
+def _build(profile: dict[str, Any], overrides: Overrides) -> list[_Built]:
     import fixtures
 
     grids = [dict(grid) for grid in profile["grid"]]
@@ -208,8 +222,8 @@ def _build(profile: dict[str, Any], overrides: Overrides) -> list[tuple[Case, st
         _check([grid.get("question", QUESTIONS[0])], "--profile: question", QUESTIONS, "question")
         grid["methods"] = [canonical_method(text) for text in grid["methods"]]
     methods = None if overrides.methods is None else [canonical_method(text) for text in overrides.methods]
-    cases: dict[str, tuple[Case, str]] = {}
-    untagged: set[Case] = set()
+    cases: dict[str, _Built] = {}
+    untagged: dict[Case, str] = {}
     for grid in grids:
         models = _joins(grid, "models", overrides.models, grids)
         # A method, source or seed named on the command line holds for every grid that is left.
@@ -220,15 +234,17 @@ def _build(profile: dict[str, Any], overrides: Overrides) -> list[tuple[Case, st
         for name in models:
             fixtures.resolve_model(name)
         for case in _grid_cases(grid, models, chosen, sources, overrides):
-            plain = dataclasses.replace(case, tag="")
+            plain, claims = dataclasses.replace(case, tag=""), dict.fromkeys(grid.get("claims", ()))
             if case.id not in cases and plain in untagged:
+                cases[untagged[plain]].claims.update(claims)
                 continue  # the same work under another id
-            untagged.add(plain)
-            twin, _ = cases.setdefault(case.id, (case, grid.get("question", QUESTIONS[0])))
-            if twin != case:
+            untagged.setdefault(plain, case.id)
+            held = cases.setdefault(case.id, _Built(case, grid.get("question", QUESTIONS[0]), {}))
+            held.claims.update(claims)
+            if held.case != case:
                 raise GridError(
-                    f"two cases would both be called {case.id!r}: {_difference(twin, case)}; give files and folders "
-                    "different names, or put the grids into profiles of their own"
+                    f"two cases would both be called {case.id!r}: {_difference(held.case, case)}; give files and "
+                    "folders different names, or put the grids into profiles of their own"
                 )
     if not cases:
         raise GridError("the profile and the options leave no case; see --models, --methods, --sources")

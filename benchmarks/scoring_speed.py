@@ -70,10 +70,12 @@ def stock(model: Any, tokenizer: Any, tasks: Sequence[str], items: int | None, b
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
+    from fixtures.encoding import prepends_bos
     from fixtures.evaluation import task_scores
     from fixtures.task_items import load_items
 
-    lm = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, add_bos_token=False)
+    bos = prepends_bos(tokenizer)  # the scorer does as the tokenizer does by itself
+    lm = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, add_bos_token=bos)
     asked = {name: load_items(name, items) for name in tasks}
 
     def work() -> dict[str, list[tuple[float, bool]]]:

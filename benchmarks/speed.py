@@ -196,20 +196,31 @@ def table(runs: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def sweep_table(runs: list[dict[str, Any]]) -> str:
+    """The Markdown table of sweeps of amounts: seconds of all amounts, of the largest alone, and their ratio."""
+    lines = ["| method | amounts | all, s | of it solve | the largest alone, s | ratio |", "|---|---|---|---|---|---|"]
+    for run in runs:
+        info = run["extra_info"]
+        amounts, total, alone = info["amounts"], info["sweep"]["total"], info["largest"]["total"]
+        cells = [f"`{info['method']}`", f"{amounts[0]} to {amounts[-1]} x {info['length']} ({len(amounts)})"]
+        cells += [f"{total:.2f}", f"{info['sweep']['solve']:.2f}", f"{alone:.2f}", f"{total / alone:.2f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main(paths: list[str]) -> None:
-    """Print the table of each JSON file that ``--benchmark-json`` wrote."""
+    """Print the tables of each JSON file that ``--benchmark-json`` wrote."""
     for path in paths:
         found = json.loads(Path(path).read_text())
-        sweeps = [run["extra_info"] for run in found["benchmarks"] if "sweep" in run["extra_info"]]
+        sweeps = [run for run in found["benchmarks"] if "sweep" in run["extra_info"]]
         runs = [run for run in found["benchmarks"] if "sweep" not in run["extra_info"]]
         print(f"{path}, {found['datetime'][:10]}")
         if runs:
             info = runs[0]["extra_info"]
             floor = f"floor {info['floor']:.2f} s, " if info["floor"] else ""
             print(f"{floor}{info['blocks']} blocks\n\n{table(runs)}\n")
-        for info in sweeps:
-            amounts = f"{len(info['amounts'])} amounts up to {info['amounts'][-1]} sequences"
-            print(f"{info['method']}: {amounts} {info['sweep']:.2f} s, the largest alone {info['largest']:.2f} s")
+        if sweeps:
+            print(f"{sweeps[0]['extra_info']['blocks']} blocks, swept\n\n{sweep_table(sweeps)}\n")
 
 
 if __name__ == "__main__":

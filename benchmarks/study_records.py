@@ -1,4 +1,4 @@
-"""Rows of `benchmarks.distillation_study` as records of a store, where claims look for them.
+"""Rows of `benchmarks.distillation_study` and its probes as records of a store, where claims look for them.
 
     python -m benchmarks.study_records reports/out/study --store reports/out/study
 
@@ -23,12 +23,12 @@ from fixtures.store import Store
 
 def to_records(study: dict[str, Any], created: str = "") -> Iterator[Record]:
     """Records of one file of rows."""
-    sets: dict[tuple[str, int, int], list[dict[str, Any]]] = defaultdict(list)
-    for row in study["rows"]:
-        sets[row["cell"], row["epochs"], row["seed"]].append(row)
-    for (cell, epochs, seed), rows in sets.items():
+    sets: dict[tuple[str, str, int, int], list[dict[str, Any]]] = defaultdict(list)
+    for row in study["rows"] if "rows" in study else study["probes"]:
+        sets[row["cell"], row.get("probe", "study"), row["epochs"], row["seed"]].append(row)
+    for (cell, kind, epochs, seed), rows in sets.items():
         case = {
-            "id": f"{study['model']}-{cell}-e{epochs}-study-s{seed}", "kind": "images", "model": study["model"],
+            "id": f"{study['model']}-{cell}-e{epochs}-{kind}-s{seed}", "kind": "images", "model": study["model"],
             "method": cell, "source": None, "seed": seed, "draw": {"source": "", "seed": seed},
         }  # fmt: skip
         yield Record(
@@ -43,7 +43,7 @@ def read_studies(folder: Path) -> Iterator[dict[str, Any]]:
     for path in sorted([*folder.glob("*.json"), *folder.glob("*.json.gz")]):
         data = path.read_bytes()
         study = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
-        if isinstance(study, dict) and "rows" in study:
+        if isinstance(study, dict) and not {"rows", "probes"}.isdisjoint(study):
             yield study
 
 

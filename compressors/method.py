@@ -129,6 +129,8 @@ def parse(spelling: str | Method) -> Method:
     """
     if isinstance(spelling, Method):
         return spelling
+    if not isinstance(spelling, str):
+        raise MethodError(f"a method is spelled like 'wanda-0.5'; got {spelling!r} ({type(spelling).__name__})")
     text = spelling.strip()
     match = _SPELLING.fullmatch(text)
     if match is None:
@@ -137,8 +139,8 @@ def parse(spelling: str | Method) -> Method:
                 f"method {text!r}: sparsity {negative[1]} is the share of zeros; expected 0 <= sparsity < 1"
             )
         raise MethodError(
-            f"method {spelling!r} is not spelled algorithm-target, as in 'gptq-w4g128' or 'wanda-0.5'; "
-            f"there are: {', '.join(_examples())}"
+            f"method {spelling!r} is not spelled algorithm-target, as in 'gptq-w4g128' or 'wanda-0.5'"
+            f"{nearest(text.lower(), _examples())} There are: {', '.join(_examples())}"
         )
     entry = _algorithm(match["algorithm"], text)
     base = _base(match["base"], entry, text)
@@ -178,11 +180,21 @@ def _settings_of(entry: Algorithm, suffixes: tuple[str, ...]) -> Mapping[str, Se
     return {**entry.settings, **RECONSTRUCTION_SETTINGS} if suffixes else entry.settings
 
 
+def _example(entry: Algorithm) -> str:
+    return entry.name + ("(wanda)" if entry.takes_base else "") + _EXAMPLES[entry.targets[0]]
+
+
 def _examples() -> list[str]:
-    return [
-        entry.name + ("(wanda)" if entry.takes_base else "") + _EXAMPLES[entry.targets[0]]
-        for entry in algorithms().values()
-    ]
+    return [_example(entry) for entry in algorithms().values()]
+
+
+def _corrected(text: str, name: str, entry: Algorithm) -> str:
+    """The spelling with the right algorithm in it, or an example of that where something else is wrong too."""
+    corrected = text.replace(name, entry.name, 1)
+    try:
+        return str(parse(corrected))
+    except MethodError:
+        return _example(entry)
 
 
 def _algorithm(name: str, text: str) -> Algorithm:
@@ -190,7 +202,7 @@ def _algorithm(name: str, text: str) -> Algorithm:
     if name in known:
         return known[name]
     found = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
-    hint = f"; did you mean {text.replace(name, found[0], 1)!r}?" if found else "."
+    hint = f"; did you mean {_corrected(text, name, known[found[0]])!r}?" if found else "."
     raise MethodError(f"method {text!r}: unknown algorithm {name!r}{hint} There are: {', '.join(_examples())}")
 
 

@@ -47,11 +47,13 @@ class Components:
 def components(table: Table) -> list[Components]:
     """Every calibrated method with two draws of some source."""
     rows = [row for row in table.rows if is_calibrated(row.group.method) and row.outcome is not None]
-    return [part for part in map(_components, rows) if part is not None]
+    return [part for part in map(of_row, rows) if part is not None]
 
 
-def _components(row: Row) -> Components | None:
-    assert row.outcome is not None
+def of_row(row: Row) -> Components | None:
+    """Of one method; None without two draws of some source."""
+    if row.outcome is None:
+        return None
     matrices = [m for m in row.outcome.pooled() if m.shape[1] > 1]
     if not matrices or matrices[0].shape[0] < 2:
         return None

@@ -46,7 +46,7 @@ def confidence_tables(groups: Sequence[Group]) -> list[ConfidenceTable]:
     models: dict[str, list[Group]] = {}
     for group in groups:
         if group.tasks:
-            models.setdefault(group.name, []).append(group)
+            models.setdefault(group.title, []).append(group)
     return [_table(model, members) for model, members in models.items()]
 
 

@@ -9,13 +9,14 @@ from typing import Any
 
 from fixtures.records import Record, Verdict, label
 from reports import components, curves, figures, heat, likeness, task_strips
-from reports.answer import Answer, Headline, answers, controls_note, headlines
+from reports.answer import Answer, answers, controls_note
 from reports.confidence import ConfidenceTable, confidence_tables, reliability_drawing
 from reports.costs import Cost, costs
 from reports.distilled import DistilledTable, distilled_tables, is_image
 from reports.distilled_figure import reliability_drawings
 from reports.drawing import Drawing
 from reports.groups import Group
+from reports.headline import Headline, headlines
 from reports.heat import HeatMap
 from reports.notes import notes
 from reports.tables import Table, make_tables
@@ -133,7 +134,7 @@ def _section(table: Table, drawn: bool) -> Section:
 def _by_model(groups: Sequence[Group]) -> list[list[Group]]:
     models: dict[str, list[Group]] = {}
     for group in groups:
-        models.setdefault(group.name, []).append(group)
+        models.setdefault(group.title, []).append(group)
     return list(models.values())
 
 

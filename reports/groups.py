@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fixtures.records import Case, DrawSpec, Record, label
+from reports.naming import name_groups
 
 FAR = 2.0  # nats a token above the best domain: text that the dense model does not model
 # Sources that nobody would ship: shown, never recommended, not pooled.
@@ -38,7 +39,8 @@ class Group:
     records: dict[str, Record]
     dense: Record | None
     dense_id: str | None = None
-    problems: list[str] = field(default_factory=list)
+    common: tuple[str, ...] = ()  # words of the label that every group of the run has
+    variant: str = ""  # how its evaluation differs from the first of the model: figures of two are not comparable
 
     @property
     def name(self) -> str:
@@ -46,15 +48,36 @@ class Group:
         return label(self.model)
 
     @property
+    def title(self) -> str:
+        """The model, and its evaluation if the run has several: what shares a table."""
+        return f"{self.name} {self.variant}".rstrip()
+
+    @property
+    def words(self) -> list[str]:
+        """``label`` without the model: the method, then whatever is not the default."""
+        return self.label.removeprefix(f"{self.name} ").split(" ")
+
+    @property
+    def setting(self) -> str:
+        """What tells the group from others of the same method and table, for instance an amount; often nothing."""
+        hidden = {*self.common, *self.variant.split()}
+        return " ".join(word for word in self.words[1:] if word not in hidden)
+
+    @property
     def method_name(self) -> str:
-        """``label`` without the model: the method and whatever is not the default."""
-        return self.label.removeprefix(f"{self.name} ")
+        """Method and setting: its name within a table."""
+        return f"{self.words[0]} {self.setting}".rstrip()
 
     @cached_property
     def missing(self) -> list[str]:
         """Ids of planned cases that have no record, the dense one included."""
         missing = [case["id"] for case in self.cases if case["id"] not in self.records]
         return missing + ([self.dense_id] if self.dense_id and self.dense is None else [])
+
+    @property
+    def planned_records(self) -> int:
+        """Records that its gates need: its cases, and the dense model."""
+        return len(self.cases) + bool(self.dense_id)
 
     @cached_property
     def draws(self) -> dict[str, list[Record]]:
@@ -223,6 +246,7 @@ def make_groups(manifest: dict[str, Any], records: Iterable[Record]) -> list[Gro
         first = cases[0]
         groups.append(Group(_label(first), first["model"], first["method"], cases, held, dense, dense_id))
     _tell_apart(groups)
+    name_groups(groups)
     return groups
 
 

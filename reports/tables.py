@@ -11,7 +11,7 @@ import numpy as np
 
 from fixtures.records import Record, Verdict, label
 from reports import statistics
-from reports.groups import OUTCOMES, Group, Outcome, make_groups, planned_outcomes
+from reports.groups import OUTCOMES, Group, Outcome, is_calibrated, make_groups, planned_outcomes
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Row:
 
 @dataclass
 class Table:
-    """All methods of one model on one outcome, with the dense model's own level."""
+    """All methods of one model and evaluation on one outcome, with the dense model's own level."""
 
     model: str
     outcome: str
@@ -73,12 +73,34 @@ class Table:
 
     @property
     def sources(self) -> list[str]:
-        """Every source that some row has, in the order of the manifest."""
-        return list(dict.fromkeys(label(case["draw"]["source"]) for row in self.rows for case in row.group.cases))
+        """Every source that some row has a figure of, in the order of the manifest."""
+        planned = dict.fromkeys(label(case["draw"]["source"]) for row in self.rows for case in row.group.cases)
+        held = {source for row in self.rows for source in row.cells}
+        return [source for source in planned if source in held]
+
+    @property
+    def settings(self) -> list[str]:
+        """Settings of the rows, for instance amounts; the one with the most records first: it gives the answer."""
+        counts: dict[str, int] = {}
+        for row in self.rows:
+            calibrated = is_calibrated(row.group.method)
+            counts[row.group.setting] = counts.get(row.group.setting, 0) + calibrated * len(row.group.records)
+        return sorted(counts, key=lambda setting: -counts[setting])
+
+    def of(self, setting: str) -> list[Row]:
+        """Rows of one setting that hold figures."""
+        return [row for row in self.rows if row.group.setting == setting and row.cells]
+
+    @property
+    def relative(self) -> bool:
+        """Whether figures are differences from the dense model; without its record they are losses themselves."""
+        return any(row.outcome is not None and row.outcome.relative for row in self.rows)
 
     @property
     def title(self) -> str:
-        return "damage, nats a token" if self.outcome == "loss" else "accuracy lost on informative tasks, points"
+        if self.outcome == "loss":
+            return "damage, nats a token" if self.relative else "loss, nats a token (no record of the dense model)"
+        return "accuracy lost on informative tasks, points"
 
     @property
     def scale(self) -> float:
@@ -113,9 +135,9 @@ def make_tables(
     for group in groups:
         for name in planned_outcomes(group):
             row = _row(group, name, by_subject)
-            key = (group.name, name)
+            key = (group.title, name)
             unit = "nats a token" if name == "loss" else "share"
-            table = tables.setdefault(key, Table(group.name, name, unit, None, []))
+            table = tables.setdefault(key, Table(group.title, name, unit, None, []))
             table.rows.append(row)
             if table.dense is None and group.dense is not None and row.outcome is not None:
                 table.dense = _dense_level(group, name)

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from fixtures.records import Record, Verdict
-from reports.answer import controls_note, headlines
+from reports.answer import controls_note
 from reports.distilled import distilled_tables, is_image, text_lines
 from reports.groups import CONTROLS
+from reports.headline import headlines
 from reports.notes import notes
 from reports.tables import Cell, Row, Table, make_tables
 

@@ -1,25 +1,28 @@
 """Family C: networks trained on distilled images (arXiv 2307.12463).
 
 The unit is the distilled set; networks of a set are averaged first. Sets of two cells with one seed are paired.
-Columns of the scores are those of ``benchmarks.confidence_scores``; ECE has ten bins.
+Columns of the scores are those of ``benchmarks.confidence_scores``; ECE has ten bins. Cells of FashionMNIST at the full
+budget decide; those of other images and budgets stand beside them, and decide nothing where the budget was cut.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from benchmarks.claims.common import Settings, gather
-from benchmarks.claims.evidence import Cell, Effect, Exact
+from benchmarks.claims.evidence import Cell, Effect, Evidence, Exact
 from benchmarks.claims.world import NoEvidence, World
 from reports.statistics import Interval
 from reports.statistics.group_contrast import group_contrast
 
 ACCURACY, GAP, ECE = 0, 3, 4  # columns
+DECIDING = "fashion-mnist"  # lossless and of published accuracy
 MATCHED = 0.03  # a control of the same accuracy: within three points
 SOURCES = ("distilled", "real-matched")
 FITS = ("exact", "legacy")
@@ -49,25 +52,51 @@ class Sets:
     @property
     def label(self) -> str:
         share = self.first["share"]
-        cut = "" if share is None or share >= 1 else f" ({100 * share:.2g} % of the iterations)"
+        cut = f" ({100 * share:.2g} % of the iterations)" if self.cut else ""
         return f"{self.first['model']} {self.name}{cut}"
 
+    @property
+    def cut(self) -> bool:
+        """Whether the images were made with less than the published budget."""
+        return self.first["share"] is not None and self.first["share"] < 1
 
-def studies(world: World) -> list[Sets]:
-    """All cells; raises :class:`NoEvidence` without any."""
+    def cell(
+        self, evidence: Evidence, unit: str, margin: float = 0.0, detail: str = "", more: str = "", **rest: Any
+    ) -> Cell:
+        """A cell about these sets; ``more`` follows their label."""
+        return Cell(f"{self.label} {more}".strip(), "", evidence, unit, margin, detail, cut=self.cut, **rest)
+
+
+def decided(parts: Iterator[Cell], each: bool = False) -> list[Cell]:
+    """The cells, only the best of which decide: those on the images that decide, and at the full budget.
+
+    A claim about ``each`` backbone is not settled by those with a full budget alone.
+    """
+    cells = gather(parts)
+    for wanted in (lambda c: DECIDING in c.name, lambda c: each or not c.cut):
+        if any(wanted(cell) and not cell.shown_only for cell in cells):
+            cells = [cell if wanted(cell) else replace(cell, shown_only=True) for cell in cells]
+    return cells
+
+
+def studies(world: World, probe: str = "") -> list[Sets]:
+    """All cells, or those of a probe; raises :class:`NoEvidence` without any."""
     cells: dict[tuple[str, str, int], list[Row]] = defaultdict(list)
     for record in world.images:
         for row in record.checks.get("study", []):
-            cells[record.case["model"], row["cell"], row["epochs"]].append({**row, "model": record.case["model"]})
+            if row.get("probe", "") == probe:
+                name = " on ".join([row["cell"], *([row["network"]] if "network" in row else [])])
+                cells[record.case["model"], name, row["epochs"]].append({**row, "model": record.case["model"]})
     found = [Sets(name, rows) for (_, name, _), rows in sorted(cells.items()) if len({r["seed"] for r in rows}) > 1]
     if not found:
-        raise NoEvidence("no study of distilled images: python -m benchmarks.distillation_study")
+        command = f"distillation_probes --probes {probe}" if probe else "distillation_study"
+        raise NoEvidence(f"no study of distilled images: python -m benchmarks.{command}")
     return found
 
 
-def distilled(world: World) -> list[Sets]:
+def distilled(world: World, probe: str = "") -> list[Sets]:
     """Cells of distilled images, plain training loss."""
-    return [s for s in studies(world) if s.first["backbone"] != "random" and s.first["loss"] == "ce"]
+    return [s for s in studies(world, probe) if s.first["backbone"] != "random" and s.first["loss"] == "ce"]
 
 
 def control(sets: Sets, among: Sequence[Sets]) -> Sets | None:
@@ -93,12 +122,12 @@ def _against_control(world: World, of: Callable[[Row], float], unit: str, sign: 
         if other and sets.first["mdt"] == 0:
             evidence = Effect(group_contrast([sets.values(of), other.values(of)], [sign, -sign]))
             detail = f"against {other.name}; accuracy {100 * sets.accuracy:.1f} and {100 * other.accuracy:.1f}"
-            yield Cell(sets.label, "", evidence, unit, 0.0, detail)
+            yield sets.cell(evidence, unit, detail=detail)
 
 
 def over_confident(world: World, settings: Settings) -> list[Cell]:
     """C1: confidence minus accuracy, uncalibrated, against random real images of the same accuracy."""
-    return gather(_against_control(world, lambda row: 100 * row["none"][GAP], "points"))
+    return decided(_against_control(world, lambda row: 100 * row["none"][GAP], "points"))
 
 
 def scaling_fails(world: World, settings: Settings) -> list[Cell]:
@@ -108,14 +137,14 @@ def scaling_fails(world: World, settings: Settings) -> list[Cell]:
         for source in SOURCES:
             after = partial(_after, source=source, fit="exact", index=0)
             for cell in _against_control(world, after, "points of ECE"):
-                yield Cell(f"{cell.name} {source}", "", cell.evidence, cell.unit, 0.0, cell.detail)
+                yield replace(cell, name=f"{cell.name} {source}")
 
-    return gather(cells())
+    return decided(cells())
 
 
 def concentrated_logits(world: World, settings: Settings) -> list[Cell]:
     """C3: spread over mean of the maximum logits, control minus distilled."""
-    return gather(_against_control(world, lambda row: row["max_logit"][1] / row["max_logit"][0], "ratio", -1.0))
+    return decided(_against_control(world, lambda row: row["max_logit"][1] / row["max_logit"][0], "ratio", -1.0))
 
 
 def concentrated_spectra(world: World, settings: Settings) -> list[Cell]:
@@ -127,9 +156,9 @@ def concentrated_spectra(world: World, settings: Settings) -> list[Cell]:
             same = [s for s in everything if s.first["backbone"] == "random" and s.first["ipc"] == sets.first["ipc"]]
             if same and sets.first["mdt"] == 0:
                 groups = [same[0].values(lambda r: r["rank_images"]), sets.values(lambda r: r["rank_images"])]
-                yield Cell(sets.label, "", Effect(group_contrast(groups, [1, -1])), "effective rank", 0.0)
+                yield sets.cell(Effect(group_contrast(groups, [1, -1])), "effective rank")
 
-    return gather(cells())
+    return decided(cells())
 
 
 def _after(row: Row, source: str, fit: str, index: int) -> float:
@@ -146,19 +175,20 @@ def _masked(row: Row, source: str, fit: str, how: str) -> float:
 
 def masked_beats_exact(world: World, settings: Settings) -> list[Cell]:
     """C6: ECE of exact temperature scaling minus that of MTS with an honest ratio, same source, paired by set."""
+    return decided(masked_gains(distilled(world)))
 
-    def cells() -> Iterator[Cell]:
-        for sets in distilled(world):
-            for source in SOURCES:
-                plain = sets.values(partial(_after, source=source, fit="exact", index=0))
-                honest, best = (
-                    sets.values(partial(_masked, source=source, fit="exact", how=how)) for how in ("honest", "oracle")
-                )
-                lower = 100 * (1 - best / plain).mean()
-                detail = f"TS {plain.mean():.1f}; with the ratio chosen on the test images {lower:.0f} % lower"
-                yield Cell(f"{sets.label} {source}", "", _paired(plain - honest), "points of ECE", 0.5, detail)
 
-    return gather(cells())
+def masked_gains(among: Sequence[Sets]) -> Iterator[Cell]:
+    """The cells of :func:`masked_beats_exact` for every cell of ``among`` and source."""
+    for sets in among:
+        for source in SOURCES:
+            plain = sets.values(partial(_after, source=source, fit="exact", index=0))
+            honest, best = (
+                sets.values(partial(_masked, source=source, fit="exact", how=how)) for how in ("honest", "oracle")
+            )
+            lower = 100 * (1 - best / plain).mean()
+            detail = f"TS {plain.mean():.1f}; with the ratio chosen on the test images {lower:.0f} % lower"
+            yield sets.cell(_paired(plain - honest), "points of ECE", 0.5, detail, source)
 
 
 def two_by_two(world: World, settings: Settings) -> list[Cell]:
@@ -170,13 +200,15 @@ def two_by_two(world: World, settings: Settings) -> list[Cell]:
                 plain = sets.values(partial(_after, source="distilled", fit=fit, index=0))
                 for how in ("oracle", "honest"):
                     gain = plain - sets.values(partial(_masked, source="distilled", fit=fit, how=how))
-                    yield Cell(f"{sets.label} {fit} fit, {how} ratio", "", _paired(gain), "points of ECE", 0.0)
+                    yield sets.cell(_paired(gain), "points of ECE", more=f"{fit} fit, {how} ratio")
 
-    return gather(cells())
+    return decided(cells())
 
 
 def answers_kept(world: World, settings: Settings) -> list[Cell]:
-    """C8: no temperature changes any accuracy. The legacy fit, which can end below 0, is shown beside."""
+    """C8: no temperature changes any accuracy; MDT by less than a point. The legacy fit, which can end below 0, is
+    shown beside.
+    """
     checked, broken = dict.fromkeys(FITS, 0), dict.fromkeys(FITS, 0)
     for sets in studies(world):
         for row in (row for rows in sets.rows.values() for row in rows):
@@ -184,28 +216,38 @@ def answers_kept(world: World, settings: Settings) -> list[Cell]:
                 tests = [test for by in row["sources"].values() for test in by[fit]["test"]]
                 checked[fit] += len(tests)
                 broken[fit] += sum(test[ACCURACY] != row["none"][ACCURACY] for test in tests)
-    return [
+    cells = [
         Cell(f"{fit} fit", "", Exact(checked[fit], broken[fit]), "temperatures", 0.0, shown_only=fit != "exact")
         for fit in FITS
     ]
+    for masked, plain in twins(world):
+        change = 100 * (masked.values(lambda row: row["none"][ACCURACY]) - plain.values(lambda r: r["none"][ACCURACY]))
+        cells.append(masked.cell(_paired(change), "points of accuracy", 1.0, "", "MDT", rule="E", rederived=True))
+    return cells
+
+
+def twins(world: World) -> Iterator[tuple[Sets, Sets]]:
+    """(cell with MDT, the same without it), of the same seeds."""
+    held = distilled(world)
+    for masked in (sets for sets in held if sets.first["mdt"]):
+        for plain in held:
+            same = all(plain.first[k] == masked.first[k] for k in ("model", "backbone", "ipc", "epochs"))
+            if same and not plain.first["mdt"] and sorted(plain.rows) == sorted(masked.rows):
+                yield masked, plain
 
 
 def masked_distillation(world: World, settings: Settings) -> list[Cell]:
     """C10: ECE without minus with MDT, uncalibrated, paired by seed."""
 
+    def of(row: Row) -> float:
+        return 100 * row["none"][ECE]
+
     def cells() -> Iterator[Cell]:
-        held = {(s.first["model"], s.name): s for s in distilled(world)}
-        for (model, name), sets in held.items():
-            plain = held.get((model, name.split("+")[0]))
-            if sets.first["mdt"] and plain and sorted(plain.rows) == sorted(sets.rows):
+        for masked, plain in twins(world):
+            detail = f"accuracy {100 * plain.accuracy:.1f} without, {100 * masked.accuracy:.1f} with"
+            yield masked.cell(_paired(plain.values(of) - masked.values(of)), "points of ECE", 0.5, detail)
 
-                def of(row: Row) -> float:
-                    return 100 * row["none"][ECE]
-
-                detail = f"accuracy {100 * plain.accuracy:.1f} without, {100 * sets.accuracy:.1f} with"
-                yield Cell(sets.label, "", _paired(plain.values(of) - sets.values(of)), "points of ECE", 0.5, detail)
-
-    return gather(cells())
+    return decided(cells())
 
 
 def gain_by_count(world: World, settings: Settings) -> list[Cell]:
@@ -221,28 +263,23 @@ def gain_by_count(world: World, settings: Settings) -> list[Cell]:
             more = held.get((model, name.replace("-ipc1", "-ipc10", 1)))
             if sets.first["ipc"] == 1 and more and sorted(more.rows) == sorted(sets.rows):
                 evidence = _paired(sets.values(relative) - more.values(relative))
-                yield Cell(f"{sets.label} against {more.name}", "", evidence, "% of the ECE", 0.0)
+                yield sets.cell(evidence, "% of the ECE", more=f"against {more.name}")
 
-    return gather(cells())
+    return decided(cells())
 
 
 def both_beat_either(world: World, settings: Settings) -> list[Cell]:
     """C13: ECE of the better of MDT alone and MTS alone, minus that of both, paired by seed."""
 
     def cells() -> Iterator[Cell]:
-        held = {(s.first["model"], s.name): s for s in distilled(world)}
-        for (model, name), sets in held.items():
-            plain = held.get((model, name.split("+")[0]))
-            if not sets.first["mdt"] or plain is None or sorted(plain.rows) != sorted(sets.rows):
-                continue
+        for sets, plain in twins(world):
             for source in SOURCES:
                 masked = partial(_masked, source=source, fit="exact", how="honest")
                 alone = [sets.values(lambda row: 100 * row["none"][ECE]), plain.values(masked)]
                 better = min(alone, key=lambda values: float(values.mean()))
-                evidence = _paired(better - sets.values(masked))
-                yield Cell(f"{sets.label} {source}", "", evidence, "points of ECE", 0.0)
+                yield sets.cell(_paired(better - sets.values(masked)), "points of ECE", more=source)
 
-    return gather(cells())
+    return decided(cells())
 
 
 def published_accuracy(world: World, settings: Settings) -> list[Cell]:
@@ -255,6 +292,6 @@ def published_accuracy(world: World, settings: Settings) -> list[Cell]:
                 found = _paired(100 * sets.values(lambda row: row["none"][ACCURACY]))
                 off = abs(found.estimate - want) > 2 * sd + (found.high - found.estimate)
                 detail = f"{found.estimate:.1f} [{found.low:.1f}, {found.high:.1f}], published {want} ± {sd}"
-                yield Cell(sets.label, "", Exact(1, int(off)), "points", 0.0, detail)
+                yield sets.cell(Exact(1, int(off)), "points", detail=detail)
 
-    return gather(cells())
+    return decided(cells())

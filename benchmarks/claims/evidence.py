@@ -233,6 +233,9 @@ class Cell:
     detail: str = ""
     damage: float | None = None  # of the same outcome, to give the effect as a share of it
     shown_only: bool = False  # beside the verdict, not part of it
+    rule: str = ""  # instead of the claim's
+    rederived: bool = False  # of a method without published code: a negative finding may be ours
+    cut: bool = False  # made with less than the published budget: no verdict can be taken on it
 
     @property
     def share(self) -> float | None:

@@ -38,7 +38,7 @@ def robustness(world: World, settings: Settings) -> list[Cell]:
 
 
 def _pairs(world: World) -> Iterator[tuple[Panel, Panel]]:
-    """Panels that differ in the perturbation of their inputs alone: without it, and with it."""
+    """Panels that differ in the perturbation of their inputs alone: without it, and with it. Masks are for X3."""
     groups: dict[str, dict[str, Panel]] = {}
     for panel in world.panels:
         evaluation = dict(panel.case["evaluation"])
@@ -48,4 +48,5 @@ def _pairs(world: World) -> Iterator[tuple[Panel, Panel]]:
         groups.setdefault(repr((panel.model, draw, evaluation, settings)), {}).setdefault(inputs, panel)
     for panels in groups.values():
         if "" in panels:
-            yield from ((panels[""], panel) for inputs, panel in sorted(panels.items()) if inputs)
+            others = [panels[inputs] for inputs in sorted(panels) if inputs and not inputs.startswith("mask")]
+            yield from ((panels[""], panel) for panel in others)

@@ -129,7 +129,7 @@ def _one(claim: Claim, world: World) -> Result:
         cells = _of_any_model(claim, world)
     except NoEvidence as error:
         return Result(claim, NOT_RUN, f"needs {claim.needs} ({error})" if claim.statistic else str(error), {}, ())
-    judged = tuple((cell, rules.decide(claim.rule, cell.evidence, cell.margin)) for cell in cells)
+    judged = tuple((cell, _decide(claim, cell)) for cell in cells)
     by_outcome = {
         outcome: rules.together(
             [v for c, v in judged if c.outcome == outcome and not c.shown_only], claim.some, claim.rule
@@ -147,6 +147,13 @@ def _one(claim: Claim, world: World) -> Result:
     p = _p_value(claim, kept)
     headline = _headline(verdict, kept, claim)
     return Result(claim, verdict, reason, by_outcome, judged, headline, p)
+
+
+def _decide(claim: Claim, cell: Cell) -> str:
+    if cell.cut:
+        return CANNOT_TELL
+    verdict = rules.decide(cell.rule or claim.rule, cell.evidence, cell.margin)
+    return CANNOT_TELL if cell.rederived and verdict == DOES_NOT else verdict
 
 
 def _of_any_model(claim: Claim, world: World) -> list[Cell]:
@@ -185,7 +192,7 @@ def _verdict(claim: Claim, by_outcome: dict[str, str], kept: list[tuple[Cell, st
 
 def _p_value(claim: Claim, kept: Iterable[tuple[Cell, str]]) -> float:
     """All cells must hold: the largest. One must: the smallest, times their number."""
-    values = [rules.p_value(claim.rule, cell.evidence, cell.margin) for cell, _ in kept]
+    values = [rules.p_value(cell.rule or claim.rule, cell.evidence, cell.margin) for cell, _ in kept]
     return min(1.0, len(values) * min(values)) if claim.some else max(values)
 
 
@@ -193,7 +200,7 @@ def _headline(verdict: str, kept: list[tuple[Cell, str]], claim: Claim) -> Cell:
     """Of the cells that have the verdict, the one that says it least clearly (most clearly if one is enough)."""
     same = [cell for cell, found in kept if found == verdict] or [cell for cell, _ in kept]
     pick = min if claim.some else max
-    return pick(same, key=lambda cell: rules.p_value(claim.rule, cell.evidence, cell.margin))
+    return pick(same, key=lambda cell: rules.p_value(cell.rule or claim.rule, cell.evidence, cell.margin))
 
 
 def scales(result: Result) -> str:

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 BACKBONES = ("random", "dm", "dc", "dsa", "mtt", "rtp")
-LOSSES = ("smooth", "focal", "mixup")
+LOSSES = ("smooth", "focal", "mixup", "cutmix", "cutout")
 CALIBRATORS = ("ts", "ts-legacy", "mts", "mts-legacy", "mts-calib", "mts-oracle", "vector", "isotonic", "oracle")
 RATIO = 0.3
 RATIOS = tuple(round(0.1 * k, 1) for k in range(10))  # what mts-calib and mts-oracle choose from; 0 is no mask

@@ -15,14 +15,15 @@ from compressors.distillation.graphs import Graphed
 from compressors.distillation.sgd import step
 from compressors.distillation.streams import streams
 
-LOSSES = ("ce", "smooth", "focal", "mixup")
+LOSSES = ("ce", "smooth", "focal", "mixup", "cutmix", "cutout")
 
 
 @dataclass(frozen=True)
 class Recipe:
     """The papers' evaluation: SGD with momentum and weight decay, the rate divided by ten half way.
 
-    ``loss``: ``ce``, ``smooth`` (label smoothing .1), ``focal`` (gamma 3) or ``mixup`` (alpha 1).
+    ``loss``: ``ce``, ``smooth`` (label smoothing .1), ``focal`` (gamma 3), or ``ce`` on changed images: ``mixup`` and
+    ``cutmix`` (alpha 1, one mixing a step), ``cutout`` (a hole of half the side in each image).
     ``strategies``: augmentations, one drawn a step; empty for DC (300 epochs), all of them for DSA and DM (1000).
     """
 
@@ -51,6 +52,18 @@ def objective(logits: Tensor, targets: Tensor, loss: str) -> Tensor:
     if loss == "focal":
         targets = targets * (1 - found.exp()) ** 3
     return -(targets * found).sum(-1).mean(-1)
+
+
+def kept(u: Tensor, size: int) -> Tensor:
+    """CutMix (arXiv 1905.04899, section 3.1): ones outside of a box, ``[nets, 1, 1, size, size]``.
+
+    ``u [nets, 3]`` is uniform: the share to keep, then the middle of the box; what lies beyond the image is cut off.
+    """
+    half = (size * (1 - u[:, :1]).sqrt()).floor() / 2
+    start, end = ((u[:, 1:] * size - half).floor().clamp(min=0), (u[:, 1:] * size + half).floor().clamp(max=size))
+    place = torch.arange(size, device=u.device)
+    y, x = ((place >= start[:, k, None]) & (place < end[:, k, None]) for k in range(2))
+    return (~(y[:, :, None] & x[:, None, :])).to(u.dtype)[:, None, None]
 
 
 class Trainer:
@@ -100,21 +113,28 @@ class Trainer:
         found: tuple[Tensor, ...] = ()
         if self.recipe.strategies:
             found = (augment.numbers(self.random["augment"], count),)
-        if self.recipe.loss == "mixup":
+        if self.recipe.loss in ("mixup", "cutmix"):
             device = self.pixels.device
-            share = torch.stack([torch.rand(1, generator=g, device=device) for g in self.random["mix"]])
+            numbers = 1 if self.recipe.loss == "mixup" else 3
+            share = torch.stack([torch.rand(numbers, generator=g, device=device) for g in self.random["mix"]])
             partner = torch.stack([torch.randperm(count, generator=g, device=device) for g in self.random["mix"]])
             found = (*found, share.to(self.pixels.dtype), partner)
+        if self.recipe.loss == "cutout":
+            found = (*found, augment.numbers(self.random["mix"], count))
         return found
 
     def _step(self, batch: Tensor, *draws: Tensor) -> Tensor:
         images, targets = self.pixels[:, batch], self.targets[:, batch]
-        if self.recipe.loss == "mixup":  # arXiv 1710.09412 with alpha 1: the share is uniform
+        if self.recipe.loss in ("mixup", "cutmix"):
             share, partner = draws[-2:]
             rows = torch.arange(len(images), device=batch.device)[:, None]
-            wide = share[..., None, None, None]
+            # arXiv 1710.09412 with alpha 1: the share is uniform. CutMix: what is kept is all but a box.
+            wide = share[..., None, None, None] if self.recipe.loss == "mixup" else kept(share, self.shape.size)
             images = wide * images + (1 - wide) * images[rows, partner]
+            share = wide.mean((-1, -2))[:, 0]
             targets = share[..., None] * targets + (1 - share[..., None]) * targets[rows, partner]
+        if self.recipe.loss == "cutout":
+            images = augment.apply(images, augment.transformations(draws[-1], self.shape.size, ["cutout"]))
         if self.recipe.strategies:
             found = augment.transformations(draws[0], self.shape.size, self.recipe.strategies, shared=True)
             images = augment.apply(images, found)

@@ -17,6 +17,7 @@ from benchmarks.claims.paper_table import paper_tables
 from benchmarks.claims.rules import CANNOT_TELL, DOES_NOT, NOT_RUN, REPLICATES
 from benchmarks.claims.table import as_json, markdown
 from benchmarks.claims.world import World
+from benchmarks.grid import load_profile
 from fixtures.bundle import bundle
 from fixtures.store import Store
 from reports.statistics import Interval
@@ -359,3 +360,11 @@ def test_rows_with_errors_are_named(tmp_path):
 def test_json_has_builtins_only():
     results = judge([claim("A4"), claim("M2"), claim("C1")], World(records(Truth(seeds=3))))
     json.dumps(as_json(results, {}), allow_nan=False)
+
+
+@pytest.mark.parametrize("name", ["known-corpus", "made-sources", "self-generation"])
+def test_claims_that_a_profile_names_are_claims_and_its_order_is_of_those(name):
+    profile, known = load_profile(name), {row.id for row in load()}
+    named = {claim for grid in profile["grid"] for claim in grid.get("claims", ())}
+    assert named <= known
+    assert set(profile["fleet"]["first"]) <= named

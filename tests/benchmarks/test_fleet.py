@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import fleet
-from benchmarks.grid import Overrides, load_profile
+from benchmarks.grid import GridError, Overrides, build_claims, load_profile
 from fixtures import Store
 from tests.miniature import write_model, write_text
 
@@ -47,6 +47,34 @@ def test_dense_first_then_seed_by_seed_and_sweeps_last(profile, tmp_path):
     assert [name.rpartition("-")[2] for name in found[1:]] == ["s0", "s0", "s1", "s1", "n1", "n1", "n1", "n1"]
 
 
+def test_claims_that_come_first_are_made_first_and_seed_by_seed(profile, tmp_path):
+    loaded = load_profile(str(profile))
+    loaded["grid"][1]["claims"] = ["A9"]
+    plain = [case.id for case in fleet.pending(loaded, Overrides(), Store(tmp_path))[0]]
+    assert not plain[1].endswith("n1")
+    loaded["fleet"] = {"first": ["A9"]}
+    found = [case.id for case in fleet.pending(loaded, Overrides(), Store(tmp_path))[0]]
+    assert sorted(found) == sorted(plain)
+    assert [name[-5:] for name in found[1:5]] == ["s0-n1", "s0-n1", "s1-n1", "s1-n1"]
+    assert found[0] == "tiny-dense"
+    only, total = fleet.pending(loaded, Overrides(), Store(tmp_path), claims=["A9"])
+    assert [case.id for case in only] == found[:total]
+    assert total == 5
+    narrowed = Overrides(methods=("rtn-w3g64",), sequences=2)
+    assert len(fleet.pending(loaded, narrowed, Store(tmp_path))[0]) == 5
+    with pytest.raises(GridError, match=r"'A99'.*did you mean 'A9'"):
+        fleet.pending(loaded, Overrides(), Store(tmp_path), claims=["A99"])
+
+
+def test_a_case_of_two_grids_helps_the_claims_of_both(profile):
+    loaded = load_profile(str(profile))
+    loaded["grid"][0]["claims"], loaded["grid"][1]["claims"] = ["A1"], ["A9"]
+    loaded["grid"][1]["amounts"] = [1, 2]
+    named = build_claims(loaded, Overrides())
+    assert {name[-2:]: claims for name, claims in named.items()}["s1"] == ("A1", "A9")
+    assert {name[-2:]: claims for name, claims in named.items()}["n1"] == ("A9",)
+
+
 @pytest.mark.slow
 def test_runs_until_done_then_finds_nothing_to_do(profile, tmp_path, capsys):
     arguments = ["--profile", str(profile), "--store", str(tmp_path), "--processes", "2", "--seconds", "120"]
@@ -72,3 +100,15 @@ def test_failures_are_told_and_set_the_status():
 def test_a_profile_that_cannot_be_used(tmp_path, capsys):
     assert fleet.main(["--profile", "nothing", "--store", str(tmp_path)]) == 2
     assert "no profile 'nothing'" in capsys.readouterr().err
+
+
+def test_a_file_of_ids_says_which_and_in_what_order(profile, tmp_path, capsys):
+    found, _ = order(profile, Store(tmp_path))
+    wanted = tmp_path / "wanted.txt"
+    wanted.write_text(f"{found[3]}\n\n{found[1]}\n")
+    cases, total = fleet.pending(load_profile(str(profile)), Overrides(), Store(tmp_path), wanted)
+    assert ([case.id for case in cases], total) == ([found[3], found[1]], 2)
+    wanted.write_text(f"{found[1]}x\n")
+    assert fleet.main(["--profile", str(profile), "--store", str(tmp_path), "--cases", str(wanted)]) == 2
+    assert f"nearest: {found[1]}" in capsys.readouterr().err
+    assert fleet.main(["--profile", str(profile), "--store", str(tmp_path), "--cases", str(tmp_path / "none")]) == 2

@@ -22,7 +22,7 @@ from compressors.distillation.masking import Run, masks
 from compressors.distillation.matching import class_gradients, distance
 from compressors.distillation.schedules import COLOR, Budget, published
 from compressors.distillation.streams import stream, streams
-from compressors.distillation.training import Recipe, Trainer, objective, predict
+from compressors.distillation.training import Recipe, Trainer, kept, objective, predict
 from tests.helpers_distillation import SHAPE, images, module, parameters
 
 
@@ -235,13 +235,28 @@ def test_networks_learn_as_torch_would_teach_them():
     torch.testing.assert_close(predict(found, data.pixels, SHAPE)[0], net(data.pixels))
 
 
-@pytest.mark.parametrize("loss", ["ce", "smooth", "focal", "mixup"])
+@pytest.mark.parametrize("loss", ["ce", "smooth", "focal", "mixup", "cutmix", "cutout"])
 def test_every_loss_teaches(loss):
     data = images(n=60, dtype=torch.float32)
     recipe = Recipe(epochs=40, rate=0.05, batch=16, loss=loss)
     trained = Trainer(SHAPE, data.pixels[None].expand(2, -1, -1, -1, -1), data.labels, [0, 1], recipe).run()
     right = predict(trained, data.pixels, SHAPE).argmax(-1) == data.labels
     assert right.float().mean() > 0.6
+
+
+@given(st.integers(0, 10_000))
+def test_cutmix_keeps_all_but_a_box(seed):
+    u = torch.rand(5, 3, generator=stream(seed, "x"), dtype=torch.float64)
+    for share, mask in zip(u[:, 0].tolist(), kept(u, 9)[:, 0, 0], strict=True):
+        gone = (mask == 0).nonzero()
+        side = int(9 * (1 - share) ** 0.5)
+        assert set(mask.unique().tolist()) <= {0.0, 1.0}
+        if len(gone):
+            box = gone.amax(0) - gone.amin(0) + 1
+            assert len(gone) == int(box.prod())  # one box without holes
+            assert int(box.max()) <= side  # cut off at the borders, never larger
+    assert (kept(torch.tensor([[1.0, 0.5, 0.5]]), 9) == 1).all()
+    assert (kept(torch.tensor([[0.0, 0.5, 0.5]]), 9) == 0).all()
 
 
 def test_losses_on_probabilities_are_torchs():

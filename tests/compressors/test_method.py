@@ -50,6 +50,10 @@ def test_which_methods_depend_on_calibration():
 
 REFUSED = [
     ("gtpq-w3g64", "did you mean 'gptq-w3g64'"),
+    ("Sparse-GPT-0.5", "did you mean 'sparsegpt-0.5'"),
+    ("owl(wandaa)-0.7", "did you mean 'owl(wanda)-0.7'"),
+    ("wanda_0.5", "did you mean 'wanda-0.5'"),
+    (None, "None (NoneType)"),
     ("wanda-0.6-2of4", "2of4 is a sparsity of 0.5 by itself"),
     ("wanda-1.2", "0 <= sparsity < 1"),
     ("wanda--0.1", "sparsity -0.1 is the share of zeros; expected 0 <= sparsity < 1"),

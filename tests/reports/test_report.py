@@ -19,7 +19,7 @@ import reports
 from benchmarks import gates
 from fixtures.records import Verdict
 from reports import pages
-from reports.answer import headlines
+from reports.headline import headlines
 from reports.svg import DARK, LIGHT
 from reports.tables import make_tables
 from tests.simulate import World, simulate

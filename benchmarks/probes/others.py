@@ -1,0 +1,116 @@
+"""Other networks in place of ConvNet, and what masking costs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from benchmarks.distillation_study import RATIOS, calibration_pixels, fits, parse_cell
+from benchmarks.probes.common import Context, Row, answers, facts
+
+ROUNDS, STEPS = 5, 20  # of timing
+
+
+def network(context: Context, cells: dict[str, Any]) -> Iterator[Row]:
+    """Rows as those of the study, for networks that are no ConvNet."""
+    import torch
+
+    from benchmarks.confidence_scores import COLUMNS, scores
+    from compressors.distillation import architectures
+
+    truth = answers(context)
+    images = torch.tensor(context.splits["test"].pixels, device=context.device)[None]
+    for cell, sets in cells.items():
+        seeds = context.seeds(sets.runs)
+        wide = sets.pixels.repeat_interleave(context.nets, 0)
+        for name in architectures.ARCHITECTURES:
+            nets = architectures.train(name, context.shape, wide, sets.labels, seeds, context.recipe())
+            test = architectures.look(nets, images)
+            plain = scores(test, truth, torch.ones(len(seeds), device=context.device))
+            owners = [run.seed for run in sets.runs for _ in range(context.nets)]
+            sources = {
+                source: fits(_looking(nets), given, labels, test, truth, owners, RATIOS)
+                for source, given, labels in calibration_pixels(context.splits, sets, context.nets, context.device)
+                if source != "real"
+            }
+            for k in range(len(seeds)):
+                yield {
+                    **facts("network", cell, sets, context, k), "network": name, "columns": list(COLUMNS),
+                    "none": plain[k].tolist(),
+                    "sources": {
+                        source: {fit: {key: [row[k] for row in value] for key, value in by.items()}
+                                 for fit, by in found.items()}
+                        for source, found in sources.items()
+                    },
+                }  # fmt: skip
+
+
+def _looking(nets: Sequence[Any]) -> Callable[[Any], Any]:
+    from compressors.distillation.architectures import look
+
+    return lambda pixels: look(nets, pixels)
+
+
+def cost(context: Context, cells: dict[str, Any]) -> Iterator[Row]:
+    """Seconds of a few iterations of each backbone with and without masks, in turn; and of calibrating one network."""
+    import torch
+
+    from compressors.distillation.backbones import distil
+    from compressors.distillation.images import Images
+    from compressors.distillation.masking import Run
+    from compressors.distillation.schedules import COLOR, DIGITS, Budget
+
+    train_split = context.splits["train"]
+    pixels, labels = (torch.tensor(p, device=context.device) for p in (train_split.pixels, train_split.labels))
+    images = Images(pixels, labels, context.shape.classes)
+    strategies = COLOR if context.image_set.mirrored else DIGITS
+    for cell, sets in cells.items():
+        backbone, ipc, mdt, _ = parse_cell(cell)
+        if backbone == "random" or mdt:
+            continue
+        for number in range(ROUNDS + 1):
+            seconds = {}
+            for name, ratio in (("plain", 0.0), ("masked", 0.3)):
+                made = distil(backbone, context.shape, images, ipc, [Run(number, ratio)], Budget(STEPS), strategies)
+                seconds[name] = made.seconds
+            if number:  # the first warms up
+                row = facts("cost", cell, sets, context, 0) | {"seed": number}
+                yield {**row, "seconds": {**seconds, **_calibration_seconds(context, sets, number)}}
+
+
+def _calibration_seconds(context: Context, sets: Any, seed: int) -> dict[str, float]:
+    """Of one network: a forward pass over the set, temperature scaling, and masked temperature scaling."""
+    import torch
+
+    from benchmarks.confidence_scores import losses
+    from compressors.confidence.masked import Mask, masked
+    from compressors.confidence.temperature import bisect
+    from compressors.distillation.convnet import initial
+    from compressors.distillation.streams import stream
+    from compressors.distillation.training import predict
+
+    parameters = initial(context.shape, [stream(seed, "cost", context.device)])
+    pixels, random = sets.pixels[0], stream(seed, "cost masks", context.device)
+
+    def forward() -> Any:
+        return predict(parameters, pixels, context.shape)
+
+    def scale() -> None:
+        bisect(losses(forward(), sets.labels), (1,))
+
+    def masked_scale() -> None:
+        given = masked(pixels, Mask(0.3), random)[0]
+        bisect(losses(predict(parameters, given, context.shape), sets.labels), (1,))
+
+    found = {}
+    for name, work in (("forward", forward), ("ts", scale), ("mts", masked_scale)):
+        work()
+        if pixels.is_cuda:
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        work()
+        if pixels.is_cuda:
+            torch.cuda.synchronize()
+        found[name] = time.perf_counter() - start
+    return found
