@@ -48,7 +48,8 @@ def _code_hash(method: Method) -> str:
 def module_name(algorithm: str) -> str:
     """The full name of the module that holds an algorithm; empty for ``dense``."""
     module = Method(algorithm).entry.module
-    return module if "." in module or not module else f"compressors.{module}"
+    ours = f"compressors.{module}"
+    return ours if module and "." not in module and _file_of(ours) else module
 
 
 def _closure(names: list[str]) -> dict[str, str]:

@@ -2,7 +2,8 @@
 sparsity.
 
 Yin et al., arXiv 2310.05175, section 3: a block's outlier share is that of its entries whose |w| ||x|| exceeds ``m``
-times their mean; shares are stretched to a range of 2 ``lambda`` and centred, so that the mean sparsity is the target.
+times their mean; shares are stretched to a range of 2 ``lambda`` and centred, so that the mean sparsity is the target:
+exactly, of the ratios; zeros are whole numbers of each row (or block, or matrix) that the base compares within.
 
 Deviations from the reference code: blocks count by their number of weights (the same where blocks are equal); ratios
 that leave [0, 0.99] are clamped and the others moved until the mean is exact again, where it lifts densities of 0 to

@@ -166,7 +166,7 @@ def algorithms() -> Mapping[str, Algorithm]:
 
 
 def register(entry: Algorithm) -> None:
-    """Add an algorithm. ``entry.module`` is a file of this package or a full module name with a dot in it.
+    """Add an algorithm. ``entry.module`` is the full name of its module (or a file of this package, without ``.py``).
 
     Raises ``ValueError`` if the name is taken.
     """

@@ -88,7 +88,7 @@ def _one_document(records: Sequence[Record]) -> Iterable[str]:
 
 
 def _repairs(records: Sequence[Record]) -> dict[str, list[str]]:
-    """Per model and method: fall-backs, dead columns, skipped linears, truncated items."""
+    """Per model and method: fall-backs, dead columns, skipped linears, starved experts, truncated items."""
     totals: dict[str, Counter[str]] = {}
     runs: Counter[str] = Counter()
     for record in records:
@@ -99,11 +99,14 @@ def _repairs(records: Sequence[Record]) -> dict[str, list[str]]:
             total["fallbacks"] += int(linear.get("fallbacks") or 0)
             total["dead"] += int(linear.get("dead_columns") or 0)
             total["skipped"] += bool(linear.get("skipped"))
+            columns = (linear.get("shape") or [0, 0])[1]
+            total["few"] += "expert" in linear.get("name", "") and 0 < (linear.get("tokens") or 0) < columns
         total["truncated items"] += sum(scores.truncated for scores in record.tasks.values())
     words = {
         "fallbacks": "times the Cholesky factorization failed and damping was raised",
         "dead": "dead columns (inputs that were zero for every token)",
         "skipped": "linears stayed dense",
+        "few": "linears of experts saw fewer tokens than they have inputs",
         "truncated items": "task items were cut to the model's context",
     }
     return {

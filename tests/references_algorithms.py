@@ -177,6 +177,37 @@ def spqr(
     return result[:, back], outliers[:, back]
 
 
+def spqr_regret(
+    weight: Array, hessian: Array, decided: Array, outliers: NDArray[np.bool_], bits: int, group: int, threshold: float,
+    statbits: int, statgroup: int, damp: float,
+) -> tuple[float, float]:  # fmt: skip
+    """Replay decisions: the largest distance, in grid steps, of a decided value from the best one given the decisions
+    before it, and the largest share by which the error of a kept weight falls short of the limit, or that of a rounded
+    one exceeds it.
+    """
+    order = np.argsort(-np.diag(hessian), kind="stable")
+    hessian = damped(hessian, damp)[order][:, order]
+    work, decided, outliers = weight[:, order].copy(), decided[:, order], outliers[:, order]
+    cost = np.array([np.linalg.inv(hessian[j:, j:])[0, 0] for j in range(len(hessian))])
+    limit = threshold * np.mean(work.var(0, ddof=1) / cost)
+    scales, zeros = np.zeros(len(work)), np.zeros(len(work))
+    worst = breach = 0.0
+    for j in range(len(hessian)):
+        if j % group == 0:
+            cells = slice(j, j + group)
+            for r, row in enumerate(work):
+                scales[r], zeros[r] = affine(without_outliers(row[cells], cost[cells], bits, limit), bits)
+            scales, zeros = coarse(scales, statbits, statgroup), coarse(zeros, statbits, statgroup)
+        for r in range(len(work)):
+            value = on_grid(work[r, j], scales[r], zeros[r], bits)
+            excess = (work[r, j] - value) ** 2 / cost[j] / limit - 1
+            due = work[r, j] if outliers[r, j] else value
+            breach = max(breach, -excess if outliers[r, j] else excess)
+            worst = max(worst, abs(decided[r, j] - due) / scales[r])
+            fix(work[r], hessian, j, decided[r, j])
+    return worst, breach
+
+
 def without_outliers(values: Array, cost: Array, bits: int, limit: float) -> Array:
     """A group with its likely outliers, found by leaving out an entry at a time, replaced by the others' mean."""
 

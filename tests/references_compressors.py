@@ -47,6 +47,22 @@ def gptq(weight: Array, hessian: Array, bits: int, group: int, rule: str, damp: 
     return result
 
 
+def gptq_by_energy(weight: Array, hessian: Array, bits: int, group: int, damp: float) -> Array:
+    """Columns in falling order of the Hessian's diagonal, each rounded to the grid of its group in the original order,
+    fitted to the original weights.
+    """
+    order = np.argsort(-np.diag(hessian), kind="stable")
+    hessian = damped(hessian, damp)[order][:, order]
+    result = np.zeros_like(weight)
+    for r, original in enumerate(weight):
+        row = original[order].copy()
+        for j, column in enumerate(order):
+            start = column // group * group
+            result[r, column] = nearest(row[j], grid_points(original[start : start + group], bits))
+            fix(row, hessian, j, result[r, column])
+    return result
+
+
 def fix(row: Array, hessian: Array, j: int, value: float) -> None:
     """Fix column j of a row to a value; the columns after it make up for the error."""
     inverse = np.linalg.inv(hessian[j:, j:])
@@ -71,13 +87,20 @@ def gptq_regret(
     return worst
 
 
-def sparsegpt(weight: Array, hessian: Array, sparsity: float, keep: int, group: int, damp: float, block: int) -> Array:
-    """``group`` 0: the share ``sparsity`` of each column block, jointly over rows; else ``keep`` of every ``group``."""
+def sparsegpt(
+    weight: Array, hessian: Array, sparsity: float, keep: int, group: int, damp: float, block: int, bits: int = 0,
+    size: int = 1, rule: str = "block",
+) -> Array:  # fmt: skip
+    """``group`` 0: the share ``sparsity`` of each column block, jointly over rows; else ``keep`` of every ``group``.
+
+    With ``bits`` what is kept is rounded to the grid of its ``size`` columns, fitted to the original weights (``rule``
+    static) or to those as its column block begins (block).
+    """
     hessian = damped(hessian, damp)
-    work = weight.copy()
+    work, at_block = weight.copy(), weight
     columns = weight.shape[1]
     share = np.array([np.linalg.inv(hessian[j:, j:])[0, 0] for j in range(columns)])
-    pruned = np.zeros(weight.shape, dtype=bool)
+    pruned, result = np.zeros(weight.shape, dtype=bool), np.zeros_like(weight)
     for j in range(columns):
         if group and j % group == 0:
             metric = work[:, j : j + group] ** 2 / share[j : j + group]
@@ -89,9 +112,15 @@ def sparsegpt(weight: Array, hessian: Array, sparsity: float, keep: int, group: 
             chosen = np.zeros(metric.size, dtype=bool)
             chosen[order] = True
             pruned[:, j : j + block] = chosen.reshape(metric.shape)
+        if j % block == 0:
+            at_block = work.copy()
+        if j % size == 0:
+            fitted = (weight if rule == "static" else at_block)[:, j : j + size]
         for r in range(len(work)):
-            fix(work[r], hessian, j, 0.0 if pruned[r, j] else work[r, j])
-    return np.where(pruned, 0.0, work)
+            kept = nearest(work[r, j], grid_points(fitted[r], bits)) if bits else work[r, j]
+            result[r, j] = 0.0 if pruned[r, j] else kept
+            fix(work[r], hessian, j, result[r, j])
+    return result
 
 
 def sparsegpt_regret(

@@ -79,7 +79,7 @@ def source_changes_confidence(world: World, settings: Settings) -> list[Cell]:
             slope = _within_slope(accuracy, ece)
             grand = np.concatenate(accuracy).mean()
             found = one_way([e - slope * (a - grand) for e, a in zip(ece, accuracy, strict=True)])
-            evidence = Component(found.between, found.low, found.high, found.p, found.detectable)
+            evidence = Component(found.between, found.low, found.high, found.p, found.detectable, found.p_below)
             detail = ", ".join(f"{s} {e.mean():.2f}" for s, e in zip(sources, ece, strict=True))
             yield Cell(f"{panel.name} {method}", "", evidence, "points of ECE", 0.0, detail)
 

@@ -91,7 +91,7 @@ def gather(parts: Iterator[Cell]) -> list[Cell]:
 
 def source_component(view: View, method: str, sources: Sequence[str]) -> Component:
     found = one_way([view.means(method, source) for source in sources])
-    return Component(found.between, found.low, found.high, found.p, found.detectable)
+    return Component(found.between, found.low, found.high, found.p, found.detectable, found.p_below)
 
 
 def component_of(table: np.ndarray) -> float:

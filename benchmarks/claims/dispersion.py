@@ -44,7 +44,7 @@ def draw_component(world: World, settings: Settings) -> list[Cell]:
                 noise = machine_noise(world, view, method)
                 # Of few cases, so it is taken off the lower bound alone: it can withhold a verdict, not make one.
                 low = max(0.0, found.low**2 - (noise or 0.0) ** 2) ** 0.5
-                evidence = Component(found.sd, low, found.high, found.p, detectable_component(*size))
+                evidence = Component(found.sd, low, found.high, found.p, detectable_component(*size), found.p_below)
                 damage = view.damage(method)
                 margin = POINTS if view.unit == "points" else max(0.0, SHARE * damage)
                 detail = f"observed SD {found.observed:.3g}, items alone {found.floor:.3g}"

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -59,9 +59,14 @@ class Effect(Evidence):
 
     def p_within(self, margin: float) -> float:
         """The larger p value of the two one-sided tests that the effect lies inside the margins."""
-        above = self.interval.p_greater(-margin)
-        below = 1 - self.interval.p_greater(margin)
-        return max(above, below)
+        return max(self.p_greater(-margin), self.p_less(margin))
+
+    def p_less(self, than: float) -> float:
+        """One-sided p value of the hypothesis that the effect is at least ``than``."""
+        return self.interval.p_less(than)
+
+    def p_greater(self, than: float) -> float:
+        return self.interval.p_greater(than)
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,15 @@ class Bootstrap(Evidence):
         outside = max(int((values >= margin).sum()), int((values <= -margin).sum()))
         return (1 + outside) / (values.size + 1)
 
+    def p_less(self, than: float) -> float:
+        """One-sided p value of the hypothesis that the effect is at least ``than``."""
+        values = self._centred
+        return (1 + int((values >= than).sum())) / (values.size + 1)
+
+    def p_greater(self, than: float) -> float:
+        values = self._centred
+        return (1 + int((values <= than).sum())) / (values.size + 1)
+
 
 @dataclass(frozen=True)
 class Component(Evidence):
@@ -113,6 +127,8 @@ class Component(Evidence):
     high: float
     p: float
     detectable: float | None
+    # One-sided p value of the hypothesis that the SD is at least the argument.
+    below: Callable[[float], float] = field(default=lambda limit: 1.0, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

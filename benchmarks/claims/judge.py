@@ -64,6 +64,8 @@ class Result:
     headline: Cell | None = None
     p: float | None = None
     p_adjusted: float | None = None
+    p_against: float | None = None  # of *does not*, corrected over the cells that could have said so
+    against_adjusted: float | None = None
 
 
 def load(path: Path = PATH) -> list[Claim]:
@@ -92,21 +94,25 @@ def load(path: Path = PATH) -> list[Claim]:
 
 
 def judge(claims: Sequence[Claim], world: World) -> list[Result]:
-    """Results in the order of the claims; *replicates* must survive Holm's correction over its family."""
+    """Results in the order of the claims; *replicates* and *does not* must each survive Holm's correction over the
+    family.
+    """
     results = [_one(claim, world) for claim in claims]
     for family in CORRECTED:
         members = [k for k, result in enumerate(results) if result.claim.family == family]
         judged = [
             k for k in members if results[k].verdict != NOT_RUN and results[k].claim.rule not in ("exact", "figure")
         ]
-        for k, p in zip(judged, holm([results[k].p for k in judged]), strict=True):
-            results[k] = _corrected(results[k], p, len(judged))
+        sure, against = (holm([getattr(results[k], name) for k in judged]) for name in ("p", "p_against"))
+        for k, p, q in zip(judged, sure, against, strict=True):
+            results[k] = _corrected(results[k], p, q, len(judged))
     return results
 
 
-def _corrected(result: Result, p: float | None, family: int) -> Result:
-    result = dataclasses.replace(result, p_adjusted=p)
-    if result.verdict == REPLICATES and (p is None or p >= rules.ALPHA):
+def _corrected(result: Result, p: float | None, against: float | None, family: int) -> Result:
+    result = dataclasses.replace(result, p_adjusted=p, against_adjusted=against)
+    value = {REPLICATES: p, DOES_NOT: against}.get(result.verdict, 0.0)
+    if value is None or value >= rules.ALPHA:
         reason = f"{result.reason}; not significant after Holm's correction over {family} claims"
         return dataclasses.replace(result, verdict=CANNOT_TELL, reason=reason)
     return result
@@ -131,9 +137,7 @@ def _one(claim: Claim, world: World) -> Result:
         return Result(claim, NOT_RUN, f"needs {claim.needs} ({error})" if claim.statistic else str(error), {}, ())
     judged = tuple((cell, _decide(claim, cell)) for cell in cells)
     by_outcome = {
-        outcome: rules.together(
-            [v for c, v in judged if c.outcome == outcome and not c.shown_only], claim.some, claim.rule
-        )
+        outcome: _of_outcome(claim, [(c, v) for c, v in judged if c.outcome == outcome and not c.shown_only])
         for outcome in dict.fromkeys(cell.outcome for cell in cells if not cell.shown_only)
     }
     kept = [(cell, verdict) for cell, verdict in judged if not cell.shown_only]
@@ -144,9 +148,24 @@ def _one(claim: Claim, world: World) -> Result:
     verdict, reason = _verdict(claim, by_outcome, kept)
     if claim.rederived and verdict == DOES_NOT:
         verdict, reason = CANNOT_TELL, f"{reason}; re-derived from the description, so a negative finding may be ours"
-    p = _p_value(claim, kept)
+    p, against = _p_value(claim, kept), max(_against(claim, kept, outcome) for outcome in by_outcome)
     headline = _headline(verdict, kept, claim)
-    return Result(claim, verdict, reason, by_outcome, judged, headline, p)
+    return Result(claim, verdict, reason, by_outcome, judged, headline, p, p_against=against)
+
+
+def _of_outcome(claim: Claim, judged: list[tuple[Cell, str]]) -> str:
+    """The verdict of the cells of one outcome; *does not* because of one cell must survive their number."""
+    found = rules.together([verdict for _, verdict in judged], claim.some, claim.rule)
+    outcome = judged[0][0].outcome
+    return CANNOT_TELL if found == DOES_NOT and _against(claim, judged, outcome) >= rules.ALPHA else found
+
+
+def _against(claim: Claim, kept: Iterable[tuple[Cell, str]], outcome: str) -> float:
+    """The p value that a claim fails. One that needs all cells fails with the surest (times their number, as Holm has
+    it for the first); one that needs some cell fails with the least sure.
+    """
+    held = [rules.p_against(claim.rule, cell.evidence, cell.margin) for cell, _ in kept if cell.outcome == outcome]
+    return max(held) if claim.some else min(1.0, len(held) * min(held)) if claim.rule != "exact" else min(held)
 
 
 def _decide(claim: Claim, cell: Cell) -> str:
@@ -184,6 +203,8 @@ def _verdict(claim: Claim, by_outcome: dict[str, str], kept: list[tuple[Cell, st
     if claim.rule == "figure":
         return CANNOT_TELL, "a figure with its interval; no verdict is asked for"
     found = set(by_outcome.values())
+    if found == {CANNOT_TELL} and count[DOES_NOT] and not count[REPLICATES]:
+        words += "; none of them surely after Holm's correction over the cells"
     if len(found) == 1:
         return found.pop(), words
     apart = "; ".join(f"{name}: {verdict}" for name, verdict in by_outcome.items())
@@ -197,8 +218,11 @@ def _p_value(claim: Claim, kept: Iterable[tuple[Cell, str]]) -> float:
 
 
 def _headline(verdict: str, kept: list[tuple[Cell, str]], claim: Claim) -> Cell:
-    """Of the cells that have the verdict, the one that says it least clearly (most clearly if one is enough)."""
+    """Of the cells that have the verdict, the one that says it least clearly; most clearly if one is enough for it."""
     same = [cell for cell, found in kept if found == verdict] or [cell for cell, _ in kept]
+    if verdict == DOES_NOT:
+        pick = max if claim.some else min
+        return pick(same, key=lambda cell: rules.p_against(claim.rule, cell.evidence, cell.margin))
     pick = min if claim.some else max
     return pick(same, key=lambda cell: rules.p_value(cell.rule or claim.rule, cell.evidence, cell.margin))
 

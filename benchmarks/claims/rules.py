@@ -137,6 +137,38 @@ def p_value(rule: str, evidence: Evidence, margin: float) -> float:
     return evidence.p
 
 
+def p_against(rule: str, evidence: Evidence, margin: float) -> float:
+    """The p value of *does not*: below .05 just where the rule says so, so that it can be corrected for many cells."""
+    if rule == "D" and isinstance(evidence, Component):
+        return min(1.0, 2 * evidence.below(margin)) if margin > 0 else 1.0
+    if rule == "D" and isinstance(evidence, Effect | Bootstrap):
+        return min(1.0, 2 * evidence.p_less(max(0.0, margin)))
+    if rule == "E" and isinstance(evidence, Effect | Bootstrap):
+        return min(evidence.p_greater(margin), evidence.p_less(-margin))
+    if rule == "N" and isinstance(evidence, Effect):
+        return min(1.0, 2 * evidence.p_less(-margin))
+    if rule == "O" and isinstance(evidence, Order):
+        adjusted = zip(holm([pair.p for pair in evidence.pairs]), evidence.pairs, strict=True)
+        return min([p or 0.0 for p, pair in adjusted if pair.estimate < 0], default=1.0)
+    if rule in ("R", "weak", "D") and isinstance(evidence, Rank):
+        return _correlation_against(rule, evidence)
+    if isinstance(evidence, Agreement):
+        return evidence.found.p_apart if agreement(evidence) == DOES_NOT else 1.0
+    return 0.0 if isinstance(evidence, Exact) and evidence.broken else 1.0
+
+
+def _correlation_against(rule: str, evidence: Rank) -> float:
+    """By Fisher's transformation, with the error that the interval has."""
+    from scipy.stats import norm
+
+    z, high = (math.atanh(max(-0.999999, min(0.999999, r))) for r in (evidence.estimate, evidence.high))
+    error = max(1e-12, (high - z) / float(norm.ppf(0.975)))
+    if rule == "weak":
+        return min(1.0, 2 * float(norm.sf((abs(z) - math.atanh(0.8)) / error)))
+    limit = math.atanh(0.3) if rule == "R" else 0.0
+    return min(1.0, 2 * float(norm.sf((limit - z) / error)))
+
+
 def together(verdicts: list[str], some: bool = False, rule: str = "") -> str:
     """A claim about each cell holds if it holds in all, and fails if it holds in none and fails in one.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from reports.statistics import Interval, source_range
 from reports.statistics.concordance import concordance
 from reports.statistics.group_contrast import group_contrast
 from reports.statistics.one_way import detectable_component
-from reports.statistics.variance_component import tukey_williams
+from reports.statistics.variance_component import p_below, tukey_williams
 
 
 def component(world: World, settings: Settings) -> list[Cell]:
@@ -110,7 +111,8 @@ def interaction_of(table: np.ndarray) -> Component:
     p = float(f.sf(crossed / error, df, df_error)) if error > 0 else p
     reach = detectable_component(error, df, df_error, draws)
     sd = max(0.0, crossed - error) / draws
-    return Component(sd**0.5, (low / draws) ** 0.5, (high / draws) ** 0.5, p, reach)
+    below = partial(p_below, draws=crossed, residual=error, df=df, df_residual=df_error, size=draws)
+    return Component(sd**0.5, (low / draws) ** 0.5, (high / draws) ** 0.5, p, reach, below)
 
 
 def methods_differ(world: World, settings: Settings) -> list[Cell]:

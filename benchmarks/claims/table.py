@@ -56,6 +56,8 @@ def _claim(result: Result) -> dict[str, Any]:
         "outcomes": result.by_outcome,
         "p": _number(result.p),
         "p_adjusted": _number(result.p_adjusted),
+        "p_against": _number(result.p_against),
+        "p_against_adjusted": _number(result.against_adjusted),
         "scale": scales(result),
         "headline": None if result.headline is None else _cell(result.headline, result.verdict),
         "command": claim.command,
@@ -99,7 +101,8 @@ def markdown(results: Sequence[Result], about: dict[str, Any]) -> str:
         "Estimates are positive in the claimed direction, with a 95 % interval; *detectable* is the smallest true "
         "effect found with power 0.8. Verdicts are taken on nll (loss on neutral text) and bpb (bits a byte of right "
         "answers); "
-        "where they disagree, it is *cannot tell*. *Replicates* survives Holm's correction over its family. Each line "
+        "where they disagree, it is *cannot tell*. *Replicates* and *does not* survive Holm's correction over their "
+        "family, and *does not* also over the cells of which one is enough for it. Each line "
         "shows the cell that speaks least clearly for the verdict; `claims.json` has them all. Grades of published "
         "figures: P read in the paper, C authors' code or data, N third-party note, S a summary only.",
     ]

@@ -36,6 +36,12 @@ class Interval:
             return 0.0 if self.estimate > than else 1.0
         return float(t.sf((self.estimate - than) / self.error, self.df))
 
+    def p_less(self, than: float = 0.0) -> float:
+        """One-sided p value of the hypothesis that the mean is at least ``than``."""
+        if self.error == 0:
+            return 0.0 if self.estimate < than else 1.0
+        return 1 - self.p_greater(than)
+
     def p_two_sided(self, value: float = 0.0) -> float:
         from scipy.stats import t
 

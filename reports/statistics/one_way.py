@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from reports.statistics.variance_component import tukey_williams
+from reports.statistics.variance_component import p_below, tukey_williams
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,16 @@ class OneWay:
     high: float
     within: float
     p: float
+    component: float  # not cut off at 0
     df_between: int
     df_within: int
     size: float
     detectable: float
+
+    def p_below(self, limit: float) -> float:
+        """One-sided p value of the hypothesis that the SD between groups is at least ``limit``."""
+        squares = self.size * self.component + self.within**2
+        return p_below(limit, squares, self.within**2, self.df_between, self.df_within, self.size)
 
 
 def one_way(groups: Sequence[ArrayLike], confidence: float = 0.95) -> OneWay:
@@ -50,6 +56,7 @@ def one_way(groups: Sequence[ArrayLike], confidence: float = 0.95) -> OneWay:
         high=(high / size) ** 0.5,
         within=float(within) ** 0.5,
         p=p,
+        component=float(between - within) / size,
         df_between=k - 1,
         df_within=total - k,
         size=float(size),

@@ -6,6 +6,7 @@ of Tukey (1951) and Williams (Biometrika 49, 1962): exact for the ratio, close t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,6 +45,10 @@ class VarianceComponent:
             return 0.0 if self.ms_draws > 0 else 1.0
         return float(chi2.sf(self.df_draws * self.ms_draws / expected, self.df_draws))
 
+    def p_below(self, limit: float) -> float:
+        """One-sided p value of the hypothesis that the SD caused by the draw is at least ``limit``."""
+        return p_below(limit, self.ms_draws, self.ms_residual, self.df_draws, self.df_residual, self.n_items)
+
 
 def variance_component(matrices: Sequence[ArrayLike], confidence: float = 0.95) -> VarianceComponent:
     """Pool ``matrices`` ``[n_items, n_draws_g]``, one a source, over the sources with at least two draws.
@@ -73,6 +78,21 @@ def variance_component(matrices: Sequence[ArrayLike], confidence: float = 0.95) 
         ms_draws=draws,
         ms_residual=residual,
     )
+
+
+def p_below(limit: float, draws: float, residual: float, df: int, df_residual: int, size: float) -> float:
+    """One-sided p value of the hypothesis that the SD is at least ``limit``: the tail at which the upper bound of
+    :func:`tukey_williams` (of ``size`` times the component) falls on it; .5 if it would be larger.
+    """
+    from scipy.optimize import brentq
+
+    def above(log_tail: float) -> float:
+        return tukey_williams(draws, residual, df, df_residual, 1 - 2 * 10**log_tail)[1] - size * limit**2
+
+    least, most = -12.0, math.log10(0.5) - 1e-9
+    if above(most) >= 0:
+        return 0.5
+    return float(10 ** brentq(above, least, most)) if above(least) > 0 else 10**least
 
 
 def tukey_williams(draws: float, residual: float, df: int, df_residual: int, confidence: float):

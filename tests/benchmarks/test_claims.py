@@ -127,6 +127,38 @@ def test_holm_takes_back_what_the_family_makes_likely(monkeypatch):
     assert "Holm" in among.reason
 
 
+def judged_cells(monkeypatch, cells, **more):
+    monkeypatch.setattr(judging, "evidence", lambda claim, world: cells)
+    return judge([Claim("A1", "c", "", "", "n", "D", "", "x", **more)], World([]))[0]
+
+
+def test_does_not_of_one_cell_among_many_is_what_chance_makes(monkeypatch):
+    """No cell has an effect: one whole interval in forty lies below 0."""
+    rng = np.random.default_rng(4)
+
+    def cells():
+        return [
+            Cell(f"m{k} wanda-0.5", "nll", Effect(Interval.of_t(0.5 * rng.normal(), 0.5, 200)), "nats")
+            for k in range(20)
+        ]
+
+    found = [judged_cells(monkeypatch, cells()) for _ in range(200)]
+    assert sum(result.verdict == DOES_NOT for result in found) <= 200 * 0.025 + 3 * (200 * 0.025) ** 0.5
+    alone = [DOES_NOT in [verdict for _, verdict in result.cells] for result in found]
+    assert sum(alone) > 50  # without the correction
+    assert any("surely" in result.reason for result in found)
+
+
+def test_does_not_that_is_sure_stays_and_names_its_cell(monkeypatch):
+    cells = [Cell(f"m{k} wanda-0.5", "nll", Effect(Interval.of_t(0.1, 0.5, 200)), "nats") for k in range(9)]
+    wrong = Cell("m9 wanda-0.5", "nll", Effect(Interval.of_t(-3.0, 0.5, 200)), "nats")
+    result = judged_cells(monkeypatch, [*cells, wrong])
+    assert result.verdict == DOES_NOT
+    assert result.headline is wrong
+    assert judged_cells(monkeypatch, [*cells, wrong], some=True).verdict == CANNOT_TELL
+    assert judged_cells(monkeypatch, [wrong, wrong], some=True).verdict == DOES_NOT
+
+
 def test_amounts_saturate_and_improve():
     def later(fewer, more):
         return lambda case: fewer if case.draw.n_sequences < 40 else more

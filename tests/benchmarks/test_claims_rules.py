@@ -9,7 +9,7 @@ from scipy.stats import binom
 from benchmarks.claims import Agreement, Bootstrap, Component, Effect, Exact, Order, Rank, decide
 from benchmarks.claims.common import component_of, resampled
 from benchmarks.claims.dispersion import pivots
-from benchmarks.claims.rules import CANNOT_TELL, DOES_NOT, NOT_RUN, REPLICATES, association, together
+from benchmarks.claims.rules import CANNOT_TELL, DOES_NOT, NOT_RUN, REPLICATES, association, p_against, together
 from benchmarks.claims.sourcewise import interaction_of, own_domain
 from reports.statistics import Interval
 from reports.statistics.concordance import concordance
@@ -106,6 +106,32 @@ def test_weak_correlation_reaches_each_verdict(low, high, verdict):
 )
 def test_not_worse_reaches_each_verdict(estimate, verdict):
     assert decide("N", effect(estimate, 0.1), 1.0) == verdict
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.3])
+@pytest.mark.parametrize("rule", ["D", "E", "N"])
+def test_the_p_value_of_does_not_says_what_the_rule_says(rule, margin):
+    rng = np.random.default_rng(8)
+    for _ in range(300):
+        found = effect(rng.normal(), 0.05 + rng.random(), rng.integers(2, 30))
+        fails = decide(rule, found, margin) == DOES_NOT
+        assert fails == (p_against(rule, found, margin) < 0.05) or (rule == "E" and margin == 0)
+    parts = [one_way([rng.normal(size=5) + rng.normal() * rng.random() for _ in range(4)]) for _ in range(100)]
+    for part in parts:
+        found = Component(part.between, part.low, part.high, part.p, None, part.p_below)
+        if rule == "D" and margin:
+            assert (decide("D", found, 2 * margin) == DOES_NOT) == (p_against("D", found, 2 * margin) < 0.05)
+
+
+def test_the_p_value_of_does_not_for_ranks_orders_and_exact_claims():
+    rng = np.random.default_rng(9)
+    for _ in range(200):
+        found = Rank(rank_association(rng.normal(size=14), rng.normal(size=14)))
+        assert (association(found) == DOES_NOT) == (p_against("R", found, 0.0) < 0.05)
+        pairs = Order([effect(rng.normal(), 0.5) for _ in range(3)])
+        assert (decide("O", pairs) == DOES_NOT) == (p_against("O", pairs, 0.0) < 0.05)
+    assert p_against("exact", Exact(3, 1), 0.0) == 0.0
+    assert p_against("exact", Exact(3, 0), 0.0) == 1.0
 
 
 def judges(rng, effects, noise, own=0.5, draws=10):

@@ -80,6 +80,15 @@ def test_actorder_takes_columns_by_energy_and_hands_them_back_in_place():
     assert torch.equal(done.weight[:, order], by_hand.weight)
 
 
+@pytest.mark.parametrize(("bits", "group"), [(3, 8), (4, 16), (2, 48)])
+def test_actorder_with_static_groups_equals_the_reference(bits, group):
+    layer = make_layer(bits, 5, 48)
+    hessian = hessian_of(layer)
+    done = gptq.quantize(layer.weight, hessian, bits=bits, group_size=group, groups="static", actorder=True, damp=0.02)
+    expected = references.gptq_by_energy(layer.weight.numpy(), hessian.numpy(), bits, group, 0.02)
+    torch.testing.assert_close(done.weight, torch.from_numpy(expected), rtol=1e-8, atol=1e-9)
+
+
 def test_the_three_rules_for_groups_differ():
     layer = make_layer(5, 8, 256, "correlated")
     found = [

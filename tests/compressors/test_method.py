@@ -104,6 +104,14 @@ def test_any_text_is_parsed_or_refused(text):
     assert parse(str(method)) == method
 
 
+def test_a_module_is_one_of_ours_or_any_other(monkeypatch):
+    for module in ("theirs", "their.pruner"):
+        monkeypatch.setitem(registry._ALGORITHMS, "own", registry.Algorithm("own", module, ("sparsity",), "none", ""))
+        assert codehash.module_name("own") == module
+    assert codehash.module_name("rtn") == "compressors.rtn"
+    assert codehash.module_name("dense") == ""
+
+
 def test_a_name_is_registered_once():
     with pytest.raises(ValueError, match="registered already"):
         registry.register(registry.Algorithm("wanda", "wanda", ("sparsity",), "norms", ""))

@@ -11,7 +11,7 @@ from compressors import masks, sparsegpt
 from compressors.columns import Pattern
 from compressors.factor import factorize
 from tests import references_compressors as references
-from tests.helpers_compressors import few, generator, layers, loss, make_layer, observe
+from tests.helpers_compressors import Layer, compress_layer, few, generator, layers, loss, make_layer, observe
 
 
 def factor_of(layer, damp=0.01, dtype=torch.float64):
@@ -72,6 +72,32 @@ def test_with_a_diagonal_hessian_it_prunes_by_weight_times_norm(layer, seed):
     by_share = sparsegpt.prune(layer.weight, factor, sparsity=0.5, column_block=columns).weight
     lowest = masks.smallest(metric.reshape(1, -1), 0.5).view(metric.shape)
     assert torch.equal(by_share, layer.weight.masked_fill(lowest, 0))
+
+
+@few
+@given(layer=layers(16), keep=st.sampled_from([1, 2, 3]))
+def test_without_correlation_and_damping_its_pattern_is_wanda_s(layer, keep):
+    inputs = torch.diag(layer.inputs.std(0) + 0.1)  # each token is one column's: X'X is diagonal
+    new, expected = (
+        compress_layer(f"{name}-{keep}of4{more}", Layer(layer.weight, inputs))
+        for name, more in (("sparsegpt", ":damp=0"), ("wanda", ""))
+    )
+    assert torch.equal(new, expected)
+
+
+@pytest.mark.parametrize("rule", ["static", "block"])
+@pytest.mark.parametrize(("sparsity", "keep", "group"), [(0.5, 0, 0), (0.0, 2, 4)])
+@pytest.mark.parametrize(("bits", "size"), [(4, 16), (3, 8), (4, 48)])
+def test_joint_quantization_equals_the_reference(sparsity, keep, group, rule, bits, size):
+    layer = make_layer(bits, 6, 48)
+    done = sparsegpt.prune(
+        layer.weight, factor_of(layer, 0.02), sparsity=sparsity, pattern=Pattern(keep, group) if group else None,
+        bits=bits, group_size=size, groups=rule, column_block=16,
+    )  # fmt: skip
+    hessian = (layer.inputs.T @ layer.inputs / layer.inputs.shape[0]).numpy()
+    weight = layer.weight.numpy()
+    expected = references.sparsegpt(weight, hessian, sparsity, keep, group, 0.02, 16, bits, size, rule)
+    torch.testing.assert_close(done.weight, torch.from_numpy(expected), rtol=1e-7, atol=1e-9)
 
 
 @few

@@ -35,6 +35,20 @@ def test_float32_reaches_the_reference_s_loss():
     assert loss(layer, done.weight.double()) == pytest.approx(loss(layer, torch.from_numpy(expected)), rel=0.01)
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_float32_decisions_are_optimal_given_the_earlier_ones(seed):
+    layer = make_layer(seed, 16, 64)
+    hessian = observe(layer.inputs, "hessian").hessian
+    done = spqr.quantize(layer.weight.float(), hessian.float(), bits=3)
+    assert done.outliers.any()
+    worst, breach = references.spqr_regret(
+        layer.weight.float().double().numpy(), hessian.numpy(), done.weight.double().numpy(), done.outliers.numpy(),
+        bits=3, group=16, threshold=0.2, statbits=3, statgroup=16, damp=1.0,
+    )  # fmt: skip
+    assert worst < 1e-3
+    assert breach < 1e-3
+
+
 @few
 @given(
     layer=layers(48), bits=st.integers(2, 8), size=st.sampled_from([8, 16, 48, -1]), actorder=st.booleans(),
