@@ -23,10 +23,12 @@ from compressors.distillation.fused_layers import First, Layer, convolve, spread
 
 
 class _First(torch.autograd.Function):
-    """The first block of ``images [nets, batch, channels, size, size]``; ``[nets * batch, side / 2, side / 2, width]``."""
+    """The first block: ``images [nets, batch, channels, size, size]`` to ``[nets * batch, side / 2, side / 2, width]``."""
 
     @staticmethod
-    def forward(ctx: Any, images: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, shape: Shape, dtype: Any) -> Tensor:  # fmt: skip
+    def forward(
+        ctx: Any, images: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, shape: Shape, dtype: torch.dtype
+    ) -> Tensor:
         ctx.layer = First(images.flatten(0, 1), weight, scale, shift, shape)
         return ctx.layer.forward(dtype)
 
@@ -81,11 +83,11 @@ def features(parameters: Tensor, images: Tensor, shape: Shape, half: bool = Fals
         return convnet.features(parameters, images, shape)
     tensors = split(parameters, shape)
     nets, batch = images.shape[:2]
-    x = _First.apply(images, tensors[0], *tensors[2:4], shape, torch.bfloat16 if half else torch.float32)
+    x = _First.apply(images, tensors[0], *tensors[2:4], shape, torch.bfloat16 if half else parameters.dtype)
     for block in range(1, shape.depth):
         weight, _, scale, shift = tensors[4 * block : 4 * block + 4]
         x = _Pool.apply(_Convolve.apply(x, weight), scale, shift)
-    return x.view(nets, batch, -1, shape.width).transpose(2, 3).flatten(2).float()
+    return x.view(nets, batch, -1, shape.width).transpose(2, 3).flatten(2).to(parameters.dtype)
 
 
 def logits(parameters: Tensor, images: Tensor, shape: Shape) -> Tensor:

@@ -181,10 +181,10 @@ def spread(grad: Tensor, weight: Tensor) -> Tensor:
 
 
 def weight_gradients(grad: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """The gradient of :func:`convolve` for its weights ``[nets, out, in * 9]``, float32; of ``weight`` only the shape
-    counts.
+    """The gradient of :func:`convolve` for its weights ``[nets, out, in * 9]``, of their type; its values do not
+    count.
     """
     nets = len(weight)
     like = _last(weight[:1], x.dtype)[0]
     every = zip(_nchw(grad, nets), _nchw(x, nets), strict=True)
-    return torch.stack([_back(g, a, like, [False, True, False])[1] for g, a in every]).flatten(2).float()
+    return torch.stack([_back(g, a, like, [False, True, False])[1] for g, a in every]).flatten(2).to(weight.dtype)

@@ -36,7 +36,7 @@ class Sweep(NamedTuple):
 
 def _vectors(x: Tensor, parts: int) -> Tensor:
     """Maps ``[n, side, side, width]`` as features ``[parts, n / parts, width * side * side]``."""
-    return x.permute(0, 3, 1, 2).reshape(parts, len(x) // parts, -1).float()
+    return x.permute(0, 3, 1, 2).reshape(parts, len(x) // parts, -1)
 
 
 def _maps(features: Tensor, like: Tensor) -> Tensor:
@@ -54,12 +54,12 @@ def sweep(parameters: Tensor, images: Tensor, labels: Tensor, shape: Shape, half
     sets, classes, n = images.shape[:3]
     parts, tensors = sets * classes, split(parameters, shape)
     first = First(images.flatten(0, 2), tensors[0], *tensors[2:4], shape)
-    maps, layers = [first.forward(torch.bfloat16 if half else torch.float32)], []
+    maps, layers = [first.forward(torch.bfloat16 if half else parameters.dtype)], []
     for block in range(1, shape.depth):
         weight, _, scale, shift = tensors[4 * block : 4 * block + 4]
         layers.append(Layer(convolve(maps[-1], weight), scale, shift))
         maps.append(layers[-1].forward())
-    found = _vectors(maps[-1], sets)
+    found = _vectors(maps[-1], sets).to(parameters.dtype)
     probability = torch.baddbmm(tensors[-1][:, None], found, tensors[-2].transpose(1, 2)).softmax(-1)
     hot = torch.nn.functional.one_hot(labels.flatten(1), shape.classes)
     error = (probability - hot) / n
@@ -94,7 +94,7 @@ def tangent(found: Sweep, parameters: Tensor, change: Tensor, shape: Shape) -> T
     for block in range(1, shape.depth):
         convolved.append(convolve(moved, tensors[4 * block]).add_(convolve(found.maps[block - 1], moves[4 * block])))
         moved = found.layers[block - 1].tangent(convolved[-1])
-    logits = _vectors(moved, sets) @ tensors[-2].transpose(1, 2)
+    logits = _vectors(moved, sets).to(parameters.dtype) @ tensors[-2].transpose(1, 2)
     logits = logits + (found.features @ moves[-2].transpose(1, 2)).view_as(logits)
     p, n = found.probability, found.features.shape[1]
     error = p * (logits - (p * logits).sum(-1, keepdim=True)) / n

@@ -1,4 +1,4 @@
-"""GPU kernels of a block of ConvNet: instance norm, ReLU and pooling in one pass, for the first block the convolution too.
+"""GPU kernels of a block of ConvNet: norm, ReLU and pooling in one pass, for the first block the convolution too.
 
 A program has one image and ``BLOCK`` channels. It holds the pixels as four tiles ``[POOLED, BLOCK]``, one for each
 corner of the 2x2 windows, so that pooling is a sum of tiles; statistics are those of what it holds. Images are
@@ -26,7 +26,10 @@ def _patch(x, n, p, a, b, channel, ky, kx, size, side, pad, CHANNELS: tl.constex
 
 
 @triton.jit
-def _convolved(x, w, n, net, p, c, a, b, size, side, pad, width, CHANNELS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr):  # fmt: skip
+def _convolved(
+    x, w, n, net, p, c, a, b, size, side, pad, width,
+    CHANNELS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
+):  # fmt: skip
     """The first convolution at corner (a, b), ``[POOLED, BLOCK]``; ``w [nets, width, CHANNELS * 9]``."""
     y = tl.zeros((ROWS, COLS), tl.float32)
     for tap in tl.static_range(CHANNELS * 9):
@@ -149,7 +152,7 @@ def first_forward(
     y1 = _convolved(x, w, n, net, p, c, 0, 1, size, side, pad, width, CHANNELS, POOLED, BLOCK)
     y2 = _convolved(x, w, n, net, p, c, 1, 0, size, side, pad, width, CHANNELS, POOLED, BLOCK)
     y3 = _convolved(x, w, n, net, p, c, 1, 1, size, side, pad, width, CHANNELS, POOLED, BLOCK)
-    x0, x1, x2, x3, rate = _normal(y0, y1, y2, y3, p, side)
+    x0, x1, x2, x3, _rate = _normal(y0, y1, y2, y3, p, side)
     s, t = _affine(scale, shift, net, c, width)
     _put_window(out, _pooled(x0, x1, x2, x3, s, t), n, p, c, side, width)
 
@@ -213,7 +216,7 @@ def pool_forward(y, scale, shift, out, batch, side, width, POOLED: tl.constexpr,
     y1 = _corner(y, n, p, c, 0, 1, side, width)
     y2 = _corner(y, n, p, c, 1, 0, side, width)
     y3 = _corner(y, n, p, c, 1, 1, side, width)
-    x0, x1, x2, x3, rate = _normal(y0, y1, y2, y3, p, side)
+    x0, x1, x2, x3, _rate = _normal(y0, y1, y2, y3, p, side)
     s, t = _affine(scale, shift, n // batch, c, width)
     _put_window(out, _pooled(x0, x1, x2, x3, s, t), n, p, c, side, width)
 

@@ -1,6 +1,6 @@
 """GPU kernels of a block's derivative along a change of the weights: of its results, and of its gradients.
 
-``v`` is the change of ``w``; norms do not change. A dotted tile (``e``) is the derivative of the tile ``x`` of its name.
+``v`` is the change of ``w``; norms do not change. A tile ``e`` is the derivative of the tile ``x``.
 Tiles and arguments as in :mod:`triton_blocks`.
 """
 
@@ -104,7 +104,7 @@ def first_tangent(
     e2 = _convolved(x, v, n, own, p, c, 1, 0, size, side, pad, width, CHANNELS, POOLED, BLOCK)
     e3 = _convolved(x, v, n, own, p, c, 1, 1, size, side, pad, width, CHANNELS, POOLED, BLOCK)
     x0, x1, x2, x3, rate = _normal(y0, y1, y2, y3, p, side)
-    e0, e1, e2, e3, growth = _moved(e0, e1, e2, e3, x0, x1, x2, x3, rate, p, side)
+    e0, e1, e2, e3, _growth = _moved(e0, e1, e2, e3, x0, x1, x2, x3, rate, p, side)
     s, t = _affine(scale, shift, net, c, width)
     _put_window(out, _moved_pool(e0, e1, e2, e3, x0, x1, x2, x3, s, t), n, p, c, side, width)
 
@@ -135,9 +135,7 @@ def first_tangent_backward(
     s, t = _affine(scale, shift, net, c, width)
     g = _window(grad, n, p, c, side, width) * 0.25
     h = _window(moved, n, p, c, side, width) * 0.25
-    d0, d1, d2, d3, f0, f1, f2, f3 = _moved_backward(
-        e0, e1, e2, e3, x0, x1, x2, x3, g, h, s, t, rate, growth, p, side
-    )
+    d0, d1, d2, d3, f0, f1, f2, f3 = _moved_backward(e0, e1, e2, e3, x0, x1, x2, x3, g, h, s, t, rate, growth, p, side)
     block = 2 * tl.program_id(1)
     blocks = 2 * tl.num_programs(1)
     for tap in tl.static_range(CHANNELS * 9):
@@ -165,7 +163,7 @@ def pool_tangent(y, e, scale, shift, out, batch, side, width, POOLED: tl.constex
     e2 = _corner(e, n, p, c, 1, 0, side, width)
     e3 = _corner(e, n, p, c, 1, 1, side, width)
     x0, x1, x2, x3, rate = _normal(y0, y1, y2, y3, p, side)
-    e0, e1, e2, e3, growth = _moved(e0, e1, e2, e3, x0, x1, x2, x3, rate, p, side)
+    e0, e1, e2, e3, _growth = _moved(e0, e1, e2, e3, x0, x1, x2, x3, rate, p, side)
     s, t = _affine(scale, shift, n // batch, c, width)
     _put_window(out, _moved_pool(e0, e1, e2, e3, x0, x1, x2, x3, s, t), n, p, c, side, width)
 
@@ -191,7 +189,7 @@ def pool_tangent_backward(
     s, t = _affine(scale, shift, n // batch, c, width)
     g = _window(grad, n, p, c, side, width) * 0.25
     h = _window(moved, n, p, c, side, width) * 0.25
-    d0, d1, d2, d3, f0, f1, f2, f3 = _moved_backward(
+    _d0, _d1, _d2, _d3, f0, f1, f2, f3 = _moved_backward(
         e0, e1, e2, e3, x0, x1, x2, x3, g, h, s, t, rate, growth, p, side
     )
     _put(out, f0, n, p, c, 0, 0, side, width)
