@@ -33,7 +33,7 @@ class _First(torch.autograd.Function):
         return ctx.layer.forward(dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         of_images, learns, *_ = ctx.needs_input_grad
         parts, pixels = ctx.layer.backward(grad, learns, of_images)
         found = (None, None, None)
@@ -54,7 +54,7 @@ class _Pool(torch.autograd.Function):
         return ctx.layer.forward()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
         of_y, parts = ctx.layer.backward(grad)
         found = parts.unflatten(0, (len(ctx.layer.scale), -1)).sum(1)
         return of_y, found[:, 0], found[:, 1]
@@ -69,7 +69,7 @@ class _Convolve(torch.autograd.Function):
         return convolve(x, weight)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         of_weight = weight_gradients(grad, x, weight) if ctx.needs_input_grad[1] else None
         return spread(grad, weight), of_weight
@@ -83,7 +83,7 @@ def features(parameters: Tensor, images: Tensor, shape: Shape, half: bool = Fals
         return convnet.features(parameters, images, shape)
     tensors = split(parameters, shape)
     nets, batch = images.shape[:2]
-    x = _First.apply(images, tensors[0], *tensors[2:4], shape, torch.bfloat16 if half else parameters.dtype)
+    x = _First.apply(images, tensors[0], tensors[2], tensors[3], shape, torch.bfloat16 if half else parameters.dtype)
     for block in range(1, shape.depth):
         weight, _, scale, shift = tensors[4 * block : 4 * block + 4]
         x = _Pool.apply(_Convolve.apply(x, weight), scale, shift)

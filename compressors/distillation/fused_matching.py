@@ -53,7 +53,7 @@ def sweep(parameters: Tensor, images: Tensor, labels: Tensor, shape: Shape, half
     """
     sets, classes, n = images.shape[:3]
     parts, tensors = sets * classes, split(parameters, shape)
-    first = First(images.flatten(0, 2), tensors[0], *tensors[2:4], shape)
+    first = First(images.flatten(0, 2), tensors[0], tensors[2], tensors[3], shape)
     maps, layers = [first.forward(torch.bfloat16 if half else parameters.dtype)], []
     for block in range(1, shape.depth):
         weight, _, scale, shift = tensors[4 * block : 4 * block + 4]
@@ -65,7 +65,7 @@ def sweep(parameters: Tensor, images: Tensor, labels: Tensor, shape: Shape, half
     error = (probability - hot) / n
     of_class, vectors = error.reshape(parts, n, -1), found.reshape(parts, n, -1)
     gradients = [of_class.transpose(1, 2) @ vectors, of_class.sum(1)]
-    before, inner = [_maps(error @ tensors[-2], maps[-1])], []
+    before, inner = [_maps(error @ tensors[-2], maps[-1])], list[Tensor]()
     for block in reversed(range(1, shape.depth)):
         grad, norm = layers[block - 1].backward(before[0])
         weight = tensors[4 * block]
