@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,8 +15,8 @@ from compressors.kernels import usable
 
 # Of each kernel: numbers in the four tiles of a program (corners x windows x channels), and its warps. For speed only.
 TILES = {
-    "first_forward": (1 << 14, 16),
-    "first_backward": (1 << 14, 16),
+    "first_forward": (1 << 13, 4),
+    "first_backward": (1 << 14, 8),
     "first_tangent": (1 << 13, 16),
     "first_tangent_backward": (1 << 13, 16),
     "pool_forward": (1 << 13, 8),
@@ -47,14 +48,16 @@ class Layer:
     def __init__(self, y: Tensor, scale: Tensor, shift: Tensor) -> None:
         self.y, self.scale, self.shift = y.contiguous(), scale.contiguous(), shift.contiguous()
         self.images, self.side, _, self.width = y.shape
-        self.numbers = (self.images // len(scale), self.side, self.width)
+        self.batch = self.images // len(scale)
 
     def _launch(self, name: str, *tensors: Tensor) -> None:
         from compressors.distillation import triton_blocks, triton_tangents
 
         blocks = _blocks(name, self.side, self.width)
         kernel = getattr(triton_tangents if "tangent" in name else triton_blocks, name)
-        kernel[(self.images, -(-self.width // blocks["BLOCK"]))](*tensors, *self.numbers, **blocks)
+        kernel[(self.images, -(-self.width // blocks["BLOCK"]))](
+            *tensors, self.batch, self.width, SIDE=self.side, **blocks
+        )
 
     def forward(self) -> Tensor:
         out = self.y.new_empty(self.images, self.side // 2, self.side // 2, self.width)
@@ -98,8 +101,14 @@ class First:
         kernel = getattr(triton_tangents if "tangent" in name else triton_blocks, name)
         shape, blocks = self.shape, _blocks(name, self.shape.padded, self.shape.width)
         grid = (len(self.images), -(-shape.width // blocks["BLOCK"]))
-        numbers = (*batches, shape.size, shape.padded, self.pad, shape.width)
-        kernel[grid](self.images, self.weight, *tensors, *numbers, CHANNELS=shape.channels, **blocks, **flags)
+        given = (self.padded, self.weight, *tensors, *batches, shape.width)
+        kernel[grid](*given, SIDE=shape.padded, CHANNELS=shape.channels, **blocks, **flags)
+
+    @cached_property
+    def padded(self) -> Tensor:
+        """Images with the zeros that the first convolution sees around them, ``[n, channels, side + 2, side + 2]``."""
+        after = self.shape.padded + 2 - self.shape.size - self.pad
+        return F.pad(self.images, (self.pad, after, self.pad, after))
 
     def _columns(self, name: str, summands: int = 1) -> Tensor:
         programs = -(-self.shape.width // _blocks(name, self.shape.padded, self.shape.width)["BLOCK"])

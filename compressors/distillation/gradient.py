@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from compressors.distillation import augment, convnet, fused, fused_matching, matching
-from compressors.distillation.convnet import Shape
+from compressors.distillation import augment, convnet, fused_matching, matching
+from compressors.distillation.convnet import Shape, cross_entropy
 from compressors.distillation.fused_layers import usable_for
 from compressors.distillation.graphs import Graphed
 from compressors.distillation.images import Images
@@ -154,9 +154,13 @@ class GradientMatching:
         return augment.apply(images, found)
 
     def _learn(self, images: Tensor, labels: Tensor) -> Tensor:
-        leaf = self.parameters.detach().requires_grad_()
-        loss = fused.cross_entropy(leaf, images, labels.expand(len(self.runs), -1), self.shape)
-        (gradient,) = torch.autograd.grad(loss.sum(), leaf)
+        every = labels.expand(len(self.runs), -1)
+        if usable_for(self.parameters, self.shape):  # one class of all images
+            gradient = fused_matching.sweep(self.parameters, images[:, None], every[:, None], self.shape).gradient[:, 0]
+        else:
+            leaf = self.parameters.detach().requires_grad_()
+            loss = cross_entropy(leaf, images, every, self.shape)
+            (gradient,) = torch.autograd.grad(loss.sum(), leaf)
         with torch.no_grad():
             self.parameters.sub_(NET_RATE * gradient)
-        return loss.detach()
+        return gradient

@@ -1,9 +1,9 @@
 """GPU kernels of a block of ConvNet: norm, ReLU and pooling in one pass, for the first block the convolution too.
 
 A program has one image and ``BLOCK`` channels. It holds the pixels as four tiles ``[POOLED, BLOCK]``, one for each
-corner of the 2x2 windows, so that pooling is a sum of tiles; statistics are those of what it holds. Images are
-``[n, channels, size, size]``, activations ``[n, side * side, width]``, channels last. Arithmetic is float32 whatever
-the activations are.
+corner of the 2x2 windows, so that pooling is a sum of tiles; statistics are those of what it holds. Images have
+margins: ``[n, channels, side + 2, side + 2]``; activations are ``[n, side * side, width]``, channels last. Arithmetic is
+float32 whatever the activations are.
 """
 
 from __future__ import annotations
@@ -15,25 +15,29 @@ EPSILON = tl.constexpr(1e-5)
 
 
 @triton.jit
-def _patch(x, n, p, a, b, channel, ky, kx, size, side, pad, CHANNELS: tl.constexpr):
-    """The input pixel that tap (ky, kx) meets at corner (a, b) of every window ``[POOLED]``; zero outside."""
-    half = side // 2
-    row = 2 * (p // half) + a + ky - pad
-    column = 2 * (p % half) + b + kx - pad
-    there = (p < half * half) & (row >= 0) & (row < size) & (column >= 0) & (column < size)
-    at = ((n * CHANNELS + channel) * size + row) * size + column
-    return tl.load(x + at, mask=there, other=0.0).to(tl.float32)
+def _patch(
+    x, n, p, a, b, channel, ky, kx, SIDE: tl.constexpr, CHANNELS: tl.constexpr, POOLED: tl.constexpr
+):  # fmt: skip
+    """The input pixel that tap (ky, kx) meets at corner (a, b) of every window ``[POOLED]``; images have margins."""
+    window = 2 * (p // (SIDE // 2)) * (SIDE + 2) + 2 * (p % (SIDE // 2))
+    start = x + n * (CHANNELS * (SIDE + 2) * (SIDE + 2))
+    at = start + window + (channel * (SIDE + 2) * (SIDE + 2) + (a + ky) * (SIDE + 2) + b + kx)
+    if (SIDE // 2) * (SIDE // 2) == POOLED:
+        value = tl.load(at)
+    else:
+        value = tl.load(at, mask=p < (SIDE // 2) * (SIDE // 2), other=0.0)
+    return value
 
 
 @triton.jit
 def _convolved(
-    x, w, n, net, p, c, a, b, size, side, pad, width,
+    x, w, n, net, p, c, a, b, width, SIDE: tl.constexpr,
     CHANNELS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
     """The first convolution at corner (a, b), ``[POOLED, BLOCK]``; ``w [nets, width, CHANNELS * 9]``."""
     y = tl.zeros((ROWS, COLS), tl.float32)
     for tap in tl.static_range(CHANNELS * 9):
-        pixel = _patch(x, n, p, a, b, tap // 9, tap % 9 // 3, tap % 3, size, side, pad, CHANNELS)
+        pixel = _patch(x, n, p, a, b, tap // 9, tap % 9 // 3, tap % 3, SIDE, CHANNELS, ROWS)
         weight = tl.load(w + (net * width + c) * (CHANNELS * 9) + tap, mask=c < width, other=0.0).to(tl.float32)
         y += pixel[:, None] * weight[None, :]
     return y
@@ -141,20 +145,20 @@ def _affine(scale, shift, net, c, width):
 
 @triton.jit
 def first_forward(
-    x, w, scale, shift, out, batch, size, side, pad, width,
-    CHANNELS: tl.constexpr, POOLED: tl.constexpr, BLOCK: tl.constexpr,
+    x, w, scale, shift, out, batch, width,
+    SIDE: tl.constexpr, CHANNELS: tl.constexpr, POOLED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     n = tl.program_id(0).to(tl.int64)
     net = n // batch
     c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     p = tl.arange(0, POOLED)
-    y0 = _convolved(x, w, n, net, p, c, 0, 0, size, side, pad, width, CHANNELS, POOLED, BLOCK)
-    y1 = _convolved(x, w, n, net, p, c, 0, 1, size, side, pad, width, CHANNELS, POOLED, BLOCK)
-    y2 = _convolved(x, w, n, net, p, c, 1, 0, size, side, pad, width, CHANNELS, POOLED, BLOCK)
-    y3 = _convolved(x, w, n, net, p, c, 1, 1, size, side, pad, width, CHANNELS, POOLED, BLOCK)
-    x0, x1, x2, x3, _rate = _normal(y0, y1, y2, y3, p, side)
+    y0 = _convolved(x, w, n, net, p, c, 0, 0, width, SIDE, CHANNELS, POOLED, BLOCK)
+    y1 = _convolved(x, w, n, net, p, c, 0, 1, width, SIDE, CHANNELS, POOLED, BLOCK)
+    y2 = _convolved(x, w, n, net, p, c, 1, 0, width, SIDE, CHANNELS, POOLED, BLOCK)
+    y3 = _convolved(x, w, n, net, p, c, 1, 1, width, SIDE, CHANNELS, POOLED, BLOCK)
+    x0, x1, x2, x3, _rate = _normal(y0, y1, y2, y3, p, SIDE)
     s, t = _affine(scale, shift, net, c, width)
-    _put_window(out, _pooled(x0, x1, x2, x3, s, t), n, p, c, side, width)
+    _put_window(out, _pooled(x0, x1, x2, x3, s, t), n, p, c, SIDE, width)
 
 
 @triton.jit
@@ -168,32 +172,32 @@ def _scatter(columns, d, w, n, net, p, c, a, b, tap, block, blocks, side, width,
 
 @triton.jit
 def first_backward(
-    x, w, scale, shift, grad, parts, columns, batch, size, side, pad, width,
-    CHANNELS: tl.constexpr, POOLED: tl.constexpr, BLOCK: tl.constexpr, WEIGHTS: tl.constexpr, IMAGES: tl.constexpr,
+    x, w, scale, shift, grad, parts, columns, batch, width,
+    SIDE: tl.constexpr, CHANNELS: tl.constexpr, POOLED: tl.constexpr, BLOCK: tl.constexpr, WEIGHTS: tl.constexpr, IMAGES: tl.constexpr,
 ):  # fmt: skip
     """``parts [n, CHANNELS * 9 + 2, width]``: of every image, the gradients for the weights, the scale and the shift.
 
-    ``columns [n, blocks of channels, CHANNELS * 9, side * side]``: the gradient for the pixel under each tap.
+    ``columns [n, blocks of channels, CHANNELS * 9, SIDE * SIDE]``: the gradient for the pixel under each tap.
     """
     n = tl.program_id(0).to(tl.int64)
     net = n // batch
     c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     p = tl.arange(0, POOLED)
-    y0 = _convolved(x, w, n, net, p, c, 0, 0, size, side, pad, width, CHANNELS, POOLED, BLOCK)
-    y1 = _convolved(x, w, n, net, p, c, 0, 1, size, side, pad, width, CHANNELS, POOLED, BLOCK)
-    y2 = _convolved(x, w, n, net, p, c, 1, 0, size, side, pad, width, CHANNELS, POOLED, BLOCK)
-    y3 = _convolved(x, w, n, net, p, c, 1, 1, size, side, pad, width, CHANNELS, POOLED, BLOCK)
-    x0, x1, x2, x3, rate = _normal(y0, y1, y2, y3, p, side)
+    y0 = _convolved(x, w, n, net, p, c, 0, 0, width, SIDE, CHANNELS, POOLED, BLOCK)
+    y1 = _convolved(x, w, n, net, p, c, 0, 1, width, SIDE, CHANNELS, POOLED, BLOCK)
+    y2 = _convolved(x, w, n, net, p, c, 1, 0, width, SIDE, CHANNELS, POOLED, BLOCK)
+    y3 = _convolved(x, w, n, net, p, c, 1, 1, width, SIDE, CHANNELS, POOLED, BLOCK)
+    x0, x1, x2, x3, rate = _normal(y0, y1, y2, y3, p, SIDE)
     s, t = _affine(scale, shift, net, c, width)
-    g = _window(grad, n, p, c, side, width) * 0.25
-    d0, d1, d2, d3, of_scale, of_shift = _backward(x0, x1, x2, x3, g, s, t, rate, p, side)
+    g = _window(grad, n, p, c, SIDE, width) * 0.25
+    d0, d1, d2, d3, of_scale, of_shift = _backward(x0, x1, x2, x3, g, s, t, rate, p, SIDE)
     if WEIGHTS:
         at = parts + n * (CHANNELS * 9 + 2) * width + c
         for tap in tl.static_range(CHANNELS * 9):
-            of_w = d0 * _patch(x, n, p, 0, 0, tap // 9, tap % 9 // 3, tap % 3, size, side, pad, CHANNELS)[:, None]
-            of_w += d1 * _patch(x, n, p, 0, 1, tap // 9, tap % 9 // 3, tap % 3, size, side, pad, CHANNELS)[:, None]
-            of_w += d2 * _patch(x, n, p, 1, 0, tap // 9, tap % 9 // 3, tap % 3, size, side, pad, CHANNELS)[:, None]
-            of_w += d3 * _patch(x, n, p, 1, 1, tap // 9, tap % 9 // 3, tap % 3, size, side, pad, CHANNELS)[:, None]
+            of_w = d0 * _patch(x, n, p, 0, 0, tap // 9, tap % 9 // 3, tap % 3, SIDE, CHANNELS, POOLED)[:, None]
+            of_w += d1 * _patch(x, n, p, 0, 1, tap // 9, tap % 9 // 3, tap % 3, SIDE, CHANNELS, POOLED)[:, None]
+            of_w += d2 * _patch(x, n, p, 1, 0, tap // 9, tap % 9 // 3, tap % 3, SIDE, CHANNELS, POOLED)[:, None]
+            of_w += d3 * _patch(x, n, p, 1, 1, tap // 9, tap % 9 // 3, tap % 3, SIDE, CHANNELS, POOLED)[:, None]
             tl.store(at + tap * width, tl.sum(of_w, 0), mask=c < width)
         tl.store(at + CHANNELS * 9 * width, of_scale, mask=c < width)
         tl.store(at + (CHANNELS * 9 + 1) * width, of_shift, mask=c < width)
@@ -201,43 +205,45 @@ def first_backward(
         block = tl.program_id(1)
         blocks = tl.num_programs(1)
         for tap in tl.static_range(CHANNELS * 9):
-            _scatter(columns, d0, w, n, net, p, c, 0, 0, tap, block, blocks, side, width, CHANNELS * 9)
-            _scatter(columns, d1, w, n, net, p, c, 0, 1, tap, block, blocks, side, width, CHANNELS * 9)
-            _scatter(columns, d2, w, n, net, p, c, 1, 0, tap, block, blocks, side, width, CHANNELS * 9)
-            _scatter(columns, d3, w, n, net, p, c, 1, 1, tap, block, blocks, side, width, CHANNELS * 9)
+            _scatter(columns, d0, w, n, net, p, c, 0, 0, tap, block, blocks, SIDE, width, CHANNELS * 9)
+            _scatter(columns, d1, w, n, net, p, c, 0, 1, tap, block, blocks, SIDE, width, CHANNELS * 9)
+            _scatter(columns, d2, w, n, net, p, c, 1, 0, tap, block, blocks, SIDE, width, CHANNELS * 9)
+            _scatter(columns, d3, w, n, net, p, c, 1, 1, tap, block, blocks, SIDE, width, CHANNELS * 9)
 
 
 @triton.jit
-def pool_forward(y, scale, shift, out, batch, side, width, POOLED: tl.constexpr, BLOCK: tl.constexpr):
+def pool_forward(y, scale, shift, out, batch, width, SIDE: tl.constexpr, POOLED: tl.constexpr, BLOCK: tl.constexpr):
     n = tl.program_id(0).to(tl.int64)
     c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     p = tl.arange(0, POOLED)
-    y0 = _corner(y, n, p, c, 0, 0, side, width)
-    y1 = _corner(y, n, p, c, 0, 1, side, width)
-    y2 = _corner(y, n, p, c, 1, 0, side, width)
-    y3 = _corner(y, n, p, c, 1, 1, side, width)
-    x0, x1, x2, x3, _rate = _normal(y0, y1, y2, y3, p, side)
+    y0 = _corner(y, n, p, c, 0, 0, SIDE, width)
+    y1 = _corner(y, n, p, c, 0, 1, SIDE, width)
+    y2 = _corner(y, n, p, c, 1, 0, SIDE, width)
+    y3 = _corner(y, n, p, c, 1, 1, SIDE, width)
+    x0, x1, x2, x3, _rate = _normal(y0, y1, y2, y3, p, SIDE)
     s, t = _affine(scale, shift, n // batch, c, width)
-    _put_window(out, _pooled(x0, x1, x2, x3, s, t), n, p, c, side, width)
+    _put_window(out, _pooled(x0, x1, x2, x3, s, t), n, p, c, SIDE, width)
 
 
 @triton.jit
-def pool_backward(y, scale, shift, grad, out, parts, batch, side, width, POOLED: tl.constexpr, BLOCK: tl.constexpr):
+def pool_backward(
+    y, scale, shift, grad, out, parts, batch, width, SIDE: tl.constexpr, POOLED: tl.constexpr, BLOCK: tl.constexpr
+):
     """``out`` as ``y``: its gradient; ``parts [n, 2, width]``: of every image, those of the scale and the shift."""
     n = tl.program_id(0).to(tl.int64)
     c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     p = tl.arange(0, POOLED)
-    y0 = _corner(y, n, p, c, 0, 0, side, width)
-    y1 = _corner(y, n, p, c, 0, 1, side, width)
-    y2 = _corner(y, n, p, c, 1, 0, side, width)
-    y3 = _corner(y, n, p, c, 1, 1, side, width)
-    x0, x1, x2, x3, rate = _normal(y0, y1, y2, y3, p, side)
+    y0 = _corner(y, n, p, c, 0, 0, SIDE, width)
+    y1 = _corner(y, n, p, c, 0, 1, SIDE, width)
+    y2 = _corner(y, n, p, c, 1, 0, SIDE, width)
+    y3 = _corner(y, n, p, c, 1, 1, SIDE, width)
+    x0, x1, x2, x3, rate = _normal(y0, y1, y2, y3, p, SIDE)
     s, t = _affine(scale, shift, n // batch, c, width)
-    g = _window(grad, n, p, c, side, width) * 0.25
-    d0, d1, d2, d3, of_scale, of_shift = _backward(x0, x1, x2, x3, g, s, t, rate, p, side)
-    _put(out, d0, n, p, c, 0, 0, side, width)
-    _put(out, d1, n, p, c, 0, 1, side, width)
-    _put(out, d2, n, p, c, 1, 0, side, width)
-    _put(out, d3, n, p, c, 1, 1, side, width)
+    g = _window(grad, n, p, c, SIDE, width) * 0.25
+    d0, d1, d2, d3, of_scale, of_shift = _backward(x0, x1, x2, x3, g, s, t, rate, p, SIDE)
+    _put(out, d0, n, p, c, 0, 0, SIDE, width)
+    _put(out, d1, n, p, c, 0, 1, SIDE, width)
+    _put(out, d2, n, p, c, 1, 0, SIDE, width)
+    _put(out, d3, n, p, c, 1, 1, SIDE, width)
     tl.store(parts + 2 * n * width + c, of_scale, mask=c < width)
     tl.store(parts + (2 * n + 1) * width + c, of_shift, mask=c < width)

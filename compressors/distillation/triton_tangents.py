@@ -86,8 +86,8 @@ def _moved_backward(e0, e1, e2, e3, x0, x1, x2, x3, g, h, s, t, rate, growth, p,
 
 @triton.jit
 def first_tangent(
-    x, w, v, scale, shift, out, batch, part, size, side, pad, width,
-    CHANNELS: tl.constexpr, POOLED: tl.constexpr, BLOCK: tl.constexpr,
+    x, w, v, scale, shift, out, batch, part, width,
+    SIDE: tl.constexpr, CHANNELS: tl.constexpr, POOLED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """``v [n / part, width, CHANNELS * 9]``: one change for every ``part`` images."""
     n = tl.program_id(0).to(tl.int64)
@@ -95,26 +95,26 @@ def first_tangent(
     own = n // part
     c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     p = tl.arange(0, POOLED)
-    y0 = _convolved(x, w, n, net, p, c, 0, 0, size, side, pad, width, CHANNELS, POOLED, BLOCK)
-    y1 = _convolved(x, w, n, net, p, c, 0, 1, size, side, pad, width, CHANNELS, POOLED, BLOCK)
-    y2 = _convolved(x, w, n, net, p, c, 1, 0, size, side, pad, width, CHANNELS, POOLED, BLOCK)
-    y3 = _convolved(x, w, n, net, p, c, 1, 1, size, side, pad, width, CHANNELS, POOLED, BLOCK)
-    e0 = _convolved(x, v, n, own, p, c, 0, 0, size, side, pad, width, CHANNELS, POOLED, BLOCK)
-    e1 = _convolved(x, v, n, own, p, c, 0, 1, size, side, pad, width, CHANNELS, POOLED, BLOCK)
-    e2 = _convolved(x, v, n, own, p, c, 1, 0, size, side, pad, width, CHANNELS, POOLED, BLOCK)
-    e3 = _convolved(x, v, n, own, p, c, 1, 1, size, side, pad, width, CHANNELS, POOLED, BLOCK)
-    x0, x1, x2, x3, rate = _normal(y0, y1, y2, y3, p, side)
-    e0, e1, e2, e3, _growth = _moved(e0, e1, e2, e3, x0, x1, x2, x3, rate, p, side)
+    y0 = _convolved(x, w, n, net, p, c, 0, 0, width, SIDE, CHANNELS, POOLED, BLOCK)
+    y1 = _convolved(x, w, n, net, p, c, 0, 1, width, SIDE, CHANNELS, POOLED, BLOCK)
+    y2 = _convolved(x, w, n, net, p, c, 1, 0, width, SIDE, CHANNELS, POOLED, BLOCK)
+    y3 = _convolved(x, w, n, net, p, c, 1, 1, width, SIDE, CHANNELS, POOLED, BLOCK)
+    e0 = _convolved(x, v, n, own, p, c, 0, 0, width, SIDE, CHANNELS, POOLED, BLOCK)
+    e1 = _convolved(x, v, n, own, p, c, 0, 1, width, SIDE, CHANNELS, POOLED, BLOCK)
+    e2 = _convolved(x, v, n, own, p, c, 1, 0, width, SIDE, CHANNELS, POOLED, BLOCK)
+    e3 = _convolved(x, v, n, own, p, c, 1, 1, width, SIDE, CHANNELS, POOLED, BLOCK)
+    x0, x1, x2, x3, rate = _normal(y0, y1, y2, y3, p, SIDE)
+    e0, e1, e2, e3, _growth = _moved(e0, e1, e2, e3, x0, x1, x2, x3, rate, p, SIDE)
     s, t = _affine(scale, shift, net, c, width)
-    _put_window(out, _moved_pool(e0, e1, e2, e3, x0, x1, x2, x3, s, t), n, p, c, side, width)
+    _put_window(out, _moved_pool(e0, e1, e2, e3, x0, x1, x2, x3, s, t), n, p, c, SIDE, width)
 
 
 @triton.jit
 def first_tangent_backward(
-    x, w, v, scale, shift, grad, moved, columns, batch, part, size, side, pad, width,
-    CHANNELS: tl.constexpr, POOLED: tl.constexpr, BLOCK: tl.constexpr,
+    x, w, v, scale, shift, grad, moved, columns, batch, part, width,
+    SIDE: tl.constexpr, CHANNELS: tl.constexpr, POOLED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """``moved`` is the derivative of ``grad``; ``columns [n, 2 * blocks of channels, CHANNELS * 9, side * side]``: that
+    """``moved`` is the derivative of ``grad``; ``columns [n, 2 * blocks of channels, CHANNELS * 9, SIDE * SIDE]``: that
     of the gradient for the pixel under each tap, in two summands.
     """
     n = tl.program_id(0).to(tl.int64)
@@ -122,77 +122,77 @@ def first_tangent_backward(
     own = n // part
     c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     p = tl.arange(0, POOLED)
-    y0 = _convolved(x, w, n, net, p, c, 0, 0, size, side, pad, width, CHANNELS, POOLED, BLOCK)
-    y1 = _convolved(x, w, n, net, p, c, 0, 1, size, side, pad, width, CHANNELS, POOLED, BLOCK)
-    y2 = _convolved(x, w, n, net, p, c, 1, 0, size, side, pad, width, CHANNELS, POOLED, BLOCK)
-    y3 = _convolved(x, w, n, net, p, c, 1, 1, size, side, pad, width, CHANNELS, POOLED, BLOCK)
-    e0 = _convolved(x, v, n, own, p, c, 0, 0, size, side, pad, width, CHANNELS, POOLED, BLOCK)
-    e1 = _convolved(x, v, n, own, p, c, 0, 1, size, side, pad, width, CHANNELS, POOLED, BLOCK)
-    e2 = _convolved(x, v, n, own, p, c, 1, 0, size, side, pad, width, CHANNELS, POOLED, BLOCK)
-    e3 = _convolved(x, v, n, own, p, c, 1, 1, size, side, pad, width, CHANNELS, POOLED, BLOCK)
-    x0, x1, x2, x3, rate = _normal(y0, y1, y2, y3, p, side)
-    e0, e1, e2, e3, growth = _moved(e0, e1, e2, e3, x0, x1, x2, x3, rate, p, side)
+    y0 = _convolved(x, w, n, net, p, c, 0, 0, width, SIDE, CHANNELS, POOLED, BLOCK)
+    y1 = _convolved(x, w, n, net, p, c, 0, 1, width, SIDE, CHANNELS, POOLED, BLOCK)
+    y2 = _convolved(x, w, n, net, p, c, 1, 0, width, SIDE, CHANNELS, POOLED, BLOCK)
+    y3 = _convolved(x, w, n, net, p, c, 1, 1, width, SIDE, CHANNELS, POOLED, BLOCK)
+    e0 = _convolved(x, v, n, own, p, c, 0, 0, width, SIDE, CHANNELS, POOLED, BLOCK)
+    e1 = _convolved(x, v, n, own, p, c, 0, 1, width, SIDE, CHANNELS, POOLED, BLOCK)
+    e2 = _convolved(x, v, n, own, p, c, 1, 0, width, SIDE, CHANNELS, POOLED, BLOCK)
+    e3 = _convolved(x, v, n, own, p, c, 1, 1, width, SIDE, CHANNELS, POOLED, BLOCK)
+    x0, x1, x2, x3, rate = _normal(y0, y1, y2, y3, p, SIDE)
+    e0, e1, e2, e3, growth = _moved(e0, e1, e2, e3, x0, x1, x2, x3, rate, p, SIDE)
     s, t = _affine(scale, shift, net, c, width)
-    g = _window(grad, n, p, c, side, width) * 0.25
-    h = _window(moved, n, p, c, side, width) * 0.25
-    d0, d1, d2, d3, f0, f1, f2, f3 = _moved_backward(e0, e1, e2, e3, x0, x1, x2, x3, g, h, s, t, rate, growth, p, side)
+    g = _window(grad, n, p, c, SIDE, width) * 0.25
+    h = _window(moved, n, p, c, SIDE, width) * 0.25
+    d0, d1, d2, d3, f0, f1, f2, f3 = _moved_backward(e0, e1, e2, e3, x0, x1, x2, x3, g, h, s, t, rate, growth, p, SIDE)
     block = 2 * tl.program_id(1)
     blocks = 2 * tl.num_programs(1)
     for tap in tl.static_range(CHANNELS * 9):
-        _scatter(columns, f0, w, n, net, p, c, 0, 0, tap, block, blocks, side, width, CHANNELS * 9)
-        _scatter(columns, f1, w, n, net, p, c, 0, 1, tap, block, blocks, side, width, CHANNELS * 9)
-        _scatter(columns, f2, w, n, net, p, c, 1, 0, tap, block, blocks, side, width, CHANNELS * 9)
-        _scatter(columns, f3, w, n, net, p, c, 1, 1, tap, block, blocks, side, width, CHANNELS * 9)
-        _scatter(columns, d0, v, n, own, p, c, 0, 0, tap, block + 1, blocks, side, width, CHANNELS * 9)
-        _scatter(columns, d1, v, n, own, p, c, 0, 1, tap, block + 1, blocks, side, width, CHANNELS * 9)
-        _scatter(columns, d2, v, n, own, p, c, 1, 0, tap, block + 1, blocks, side, width, CHANNELS * 9)
-        _scatter(columns, d3, v, n, own, p, c, 1, 1, tap, block + 1, blocks, side, width, CHANNELS * 9)
+        _scatter(columns, f0, w, n, net, p, c, 0, 0, tap, block, blocks, SIDE, width, CHANNELS * 9)
+        _scatter(columns, f1, w, n, net, p, c, 0, 1, tap, block, blocks, SIDE, width, CHANNELS * 9)
+        _scatter(columns, f2, w, n, net, p, c, 1, 0, tap, block, blocks, SIDE, width, CHANNELS * 9)
+        _scatter(columns, f3, w, n, net, p, c, 1, 1, tap, block, blocks, SIDE, width, CHANNELS * 9)
+        _scatter(columns, d0, v, n, own, p, c, 0, 0, tap, block + 1, blocks, SIDE, width, CHANNELS * 9)
+        _scatter(columns, d1, v, n, own, p, c, 0, 1, tap, block + 1, blocks, SIDE, width, CHANNELS * 9)
+        _scatter(columns, d2, v, n, own, p, c, 1, 0, tap, block + 1, blocks, SIDE, width, CHANNELS * 9)
+        _scatter(columns, d3, v, n, own, p, c, 1, 1, tap, block + 1, blocks, SIDE, width, CHANNELS * 9)
 
 
 @triton.jit
-def pool_tangent(y, e, scale, shift, out, batch, side, width, POOLED: tl.constexpr, BLOCK: tl.constexpr):
+def pool_tangent(y, e, scale, shift, out, batch, width, SIDE: tl.constexpr, POOLED: tl.constexpr, BLOCK: tl.constexpr):
     n = tl.program_id(0).to(tl.int64)
     c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     p = tl.arange(0, POOLED)
-    y0 = _corner(y, n, p, c, 0, 0, side, width)
-    y1 = _corner(y, n, p, c, 0, 1, side, width)
-    y2 = _corner(y, n, p, c, 1, 0, side, width)
-    y3 = _corner(y, n, p, c, 1, 1, side, width)
-    e0 = _corner(e, n, p, c, 0, 0, side, width)
-    e1 = _corner(e, n, p, c, 0, 1, side, width)
-    e2 = _corner(e, n, p, c, 1, 0, side, width)
-    e3 = _corner(e, n, p, c, 1, 1, side, width)
-    x0, x1, x2, x3, rate = _normal(y0, y1, y2, y3, p, side)
-    e0, e1, e2, e3, _growth = _moved(e0, e1, e2, e3, x0, x1, x2, x3, rate, p, side)
+    y0 = _corner(y, n, p, c, 0, 0, SIDE, width)
+    y1 = _corner(y, n, p, c, 0, 1, SIDE, width)
+    y2 = _corner(y, n, p, c, 1, 0, SIDE, width)
+    y3 = _corner(y, n, p, c, 1, 1, SIDE, width)
+    e0 = _corner(e, n, p, c, 0, 0, SIDE, width)
+    e1 = _corner(e, n, p, c, 0, 1, SIDE, width)
+    e2 = _corner(e, n, p, c, 1, 0, SIDE, width)
+    e3 = _corner(e, n, p, c, 1, 1, SIDE, width)
+    x0, x1, x2, x3, rate = _normal(y0, y1, y2, y3, p, SIDE)
+    e0, e1, e2, e3, _growth = _moved(e0, e1, e2, e3, x0, x1, x2, x3, rate, p, SIDE)
     s, t = _affine(scale, shift, n // batch, c, width)
-    _put_window(out, _moved_pool(e0, e1, e2, e3, x0, x1, x2, x3, s, t), n, p, c, side, width)
+    _put_window(out, _moved_pool(e0, e1, e2, e3, x0, x1, x2, x3, s, t), n, p, c, SIDE, width)
 
 
 @triton.jit
 def pool_tangent_backward(
-    y, e, scale, shift, grad, moved, out, batch, side, width, POOLED: tl.constexpr, BLOCK: tl.constexpr
+    y, e, scale, shift, grad, moved, out, batch, width, SIDE: tl.constexpr, POOLED: tl.constexpr, BLOCK: tl.constexpr
 ):
     """``out`` as ``y``: the derivative of its gradient."""
     n = tl.program_id(0).to(tl.int64)
     c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     p = tl.arange(0, POOLED)
-    y0 = _corner(y, n, p, c, 0, 0, side, width)
-    y1 = _corner(y, n, p, c, 0, 1, side, width)
-    y2 = _corner(y, n, p, c, 1, 0, side, width)
-    y3 = _corner(y, n, p, c, 1, 1, side, width)
-    e0 = _corner(e, n, p, c, 0, 0, side, width)
-    e1 = _corner(e, n, p, c, 0, 1, side, width)
-    e2 = _corner(e, n, p, c, 1, 0, side, width)
-    e3 = _corner(e, n, p, c, 1, 1, side, width)
-    x0, x1, x2, x3, rate = _normal(y0, y1, y2, y3, p, side)
-    e0, e1, e2, e3, growth = _moved(e0, e1, e2, e3, x0, x1, x2, x3, rate, p, side)
+    y0 = _corner(y, n, p, c, 0, 0, SIDE, width)
+    y1 = _corner(y, n, p, c, 0, 1, SIDE, width)
+    y2 = _corner(y, n, p, c, 1, 0, SIDE, width)
+    y3 = _corner(y, n, p, c, 1, 1, SIDE, width)
+    e0 = _corner(e, n, p, c, 0, 0, SIDE, width)
+    e1 = _corner(e, n, p, c, 0, 1, SIDE, width)
+    e2 = _corner(e, n, p, c, 1, 0, SIDE, width)
+    e3 = _corner(e, n, p, c, 1, 1, SIDE, width)
+    x0, x1, x2, x3, rate = _normal(y0, y1, y2, y3, p, SIDE)
+    e0, e1, e2, e3, growth = _moved(e0, e1, e2, e3, x0, x1, x2, x3, rate, p, SIDE)
     s, t = _affine(scale, shift, n // batch, c, width)
-    g = _window(grad, n, p, c, side, width) * 0.25
-    h = _window(moved, n, p, c, side, width) * 0.25
+    g = _window(grad, n, p, c, SIDE, width) * 0.25
+    h = _window(moved, n, p, c, SIDE, width) * 0.25
     _d0, _d1, _d2, _d3, f0, f1, f2, f3 = _moved_backward(
-        e0, e1, e2, e3, x0, x1, x2, x3, g, h, s, t, rate, growth, p, side
+        e0, e1, e2, e3, x0, x1, x2, x3, g, h, s, t, rate, growth, p, SIDE
     )
-    _put(out, f0, n, p, c, 0, 0, side, width)
-    _put(out, f1, n, p, c, 0, 1, side, width)
-    _put(out, f2, n, p, c, 1, 0, side, width)
-    _put(out, f3, n, p, c, 1, 1, side, width)
+    _put(out, f0, n, p, c, 0, 0, SIDE, width)
+    _put(out, f1, n, p, c, 0, 1, SIDE, width)
+    _put(out, f2, n, p, c, 1, 0, SIDE, width)
+    _put(out, f3, n, p, c, 1, 1, SIDE, width)

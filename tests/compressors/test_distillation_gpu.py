@@ -109,8 +109,10 @@ def test_kernels_of_the_first_block(shape):
         torch.testing.assert_close(found.double(), want, rtol=1e-4, atol=1e-4 * float(want.abs().max()))
 
 
-def test_tangents_are_autograd_in_double_precision():
-    """TF32 convolutions and all: the gradient of the distance for the images is right to a hundredth."""
+@pytest.mark.parametrize(("tf32", "within"), [(False, 1e-3), (True, 0.2)])
+def test_tangents_are_autograd_in_double_precision(monkeypatch, tf32, within):
+    """TF32 takes its toll of the image gradient, 6 % on an H200, with autograd as with the kernels."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", tf32)
     shape, classes, n = Shape(), 10, 5
     images = torch.randn(1, classes, n, 1, 28, 28, device="cuda")
     labels = torch.arange(classes, device="cuda")[:, None].expand(1, -1, n)
@@ -119,4 +121,4 @@ def test_tangents_are_autograd_in_double_precision():
     loss, found = fused_matching.matching_gradient(flat, real, images, labels, shape, torch.clone)
     right, want = matching.matching_gradient(flat.double(), real.double(), images.double(), labels, shape, torch.clone)
     assert loss.item() == pytest.approx(right.item(), rel=1e-3)
-    assert (found.double() - want).norm() < 0.01 * want.norm()
+    assert (found.double() - want).norm() < within * want.norm()
