@@ -23,7 +23,7 @@ from compressors.distillation.fused_layers import First, Layer, convolve, spread
 
 
 class _First(torch.autograd.Function):
-    """The first block: ``images [nets, batch, channels, size, size]`` to ``[nets * batch, side / 2, side / 2, width]``."""
+    """The first block of every network: ``images [nets, batch, channels, size, size]`` to ``[nets * batch, ...]``."""
 
     @staticmethod
     def forward(
