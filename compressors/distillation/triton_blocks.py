@@ -2,8 +2,8 @@
 
 A program has one image and ``BLOCK`` channels. It holds the pixels as four tiles ``[POOLED, BLOCK]``, one for each
 corner of the 2x2 windows, so that pooling is a sum of tiles; statistics are those of what it holds. Images have
-margins: ``[n, channels, side + 2, side + 2]``; activations are ``[n, side * side, width]``, channels last. Arithmetic is
-float32 whatever the activations are.
+margins: ``[n, channels, side + 2, side + 2]``; activations are ``[n, side * side, width]``, channels last. Arithmetic
+is float32 whatever the activations are.
 """
 
 from __future__ import annotations
@@ -173,7 +173,8 @@ def _scatter(columns, d, w, n, net, p, c, a, b, tap, block, blocks, side, width,
 @triton.jit
 def first_backward(
     x, w, scale, shift, grad, parts, columns, batch, width,
-    SIDE: tl.constexpr, CHANNELS: tl.constexpr, POOLED: tl.constexpr, BLOCK: tl.constexpr, WEIGHTS: tl.constexpr, IMAGES: tl.constexpr,
+    SIDE: tl.constexpr, CHANNELS: tl.constexpr, POOLED: tl.constexpr, BLOCK: tl.constexpr,
+    WEIGHTS: tl.constexpr, IMAGES: tl.constexpr,
 ):  # fmt: skip
     """``parts [n, CHANNELS * 9 + 2, width]``: of every image, the gradients for the weights, the scale and the shift.
 
