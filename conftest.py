@@ -44,7 +44,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def _gpus(config: pytest.Config) -> list[str]:
     """The GPUs to share out among workers; none where the cases run elsewhere."""
     try:
-        grids = load_profile(config.getoption("profile"))["grid"]
+        profile = load_profile(config.getoption("profile"))
+        grids = [*profile.get("grid", []), *profile.get("distillation", [])]
     except GridError:
         return []  # said where the cases are built
     return gpus.visible() if gpus.wanted(config.getoption("device"), grids) else []

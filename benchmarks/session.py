@@ -141,8 +141,9 @@ class Session:
         if not (self.is_controller and self.asks_for_benchmarks):
             return
         try:
-            cases = self.cases
-            _ = self.image_cases
+            cases, images = self.cases, self.image_cases
+            if not (cases or images):
+                raise GridError("the profile and the options leave no case; see --models, --methods, --sources")
             # What the end of the run would stumble over.
             Settings.read(self.profile.get("gates"))
             judging.load_baseline(self.profile)
@@ -152,7 +153,7 @@ class Session:
         if self.config.getoption("dry_run"):
             self._print_plan(cases)
             pytest.exit("dry run: nothing was run", returncode=0)
-        if problem := missing_device(cases) if runs else "":
+        if problem := missing_device([*cases, *images]) if runs else "":
             raise pytest.UsageError(problem)
         if runs:
             self._check_store()
@@ -169,7 +170,7 @@ class Session:
     def _print_plan(self, cases: list[Case]) -> None:
         from benchmarks.plan import plan
 
-        self.progress.terminal.write_line(plan(cases, len(self.image_cases)))
+        self.progress.terminal.write_line(plan(cases, self.image_cases))
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """``--judge-only`` runs no case. Speed cases and claims run only when asked for (``-m``): the first mean

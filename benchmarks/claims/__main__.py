@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks.claims.judge import CORRECTED, ClaimError, judge, load
 from benchmarks.claims.paper_table import paper_tables
+from benchmarks.claims.replays import replayed
 from benchmarks.claims.table import as_json, line, markdown
 from benchmarks.claims.world import World
 from fixtures.bundle import SUFFIX, BundleError, bundled, read_bundle
@@ -81,6 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="folder of claims.json and claims.md (default: the first store)")
     parser.add_argument("--only", help="ids, e.g. A1,B5")
     parser.add_argument("--published", type=Path, help="CSV of published per-draw accuracies (claim M4)")
+    parser.add_argument(
+        "--replay", type=int, default=0, metavar="N", help="make N draws a model again here (claim A24)"
+    )
     options = parser.parse_args(arguments)
     try:
         claims = load()
@@ -94,6 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         figures = published(options.published or default_published())
         held = [record for path in options.store for record in records_of(path)]
         world = World(held, figures)
+        if options.replay:
+            world.replays, problems = replayed(world.records, options.replay)
+            print(*(f"not replayed: {problem}" for problem in problems), sep="\n", file=sys.stderr)
         results = [r for r in judge(claims, world) if not options.only or r.claim.id in wanted]
     except (ClaimError, BundleError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
