@@ -277,6 +277,13 @@ class Outcome:
         kept = [matrix for source, matrix in self.values.items() if controls or source not in CONTROLS]
         return kept or list(self.values.values())
 
+    def flips(self) -> tuple[int, int] | None:
+        """Answers lost and gained against dense over the draws of :meth:`pooled`; None for a loss."""
+        if self.name == "loss":
+            return None
+        stacked = np.concatenate(self.pooled(), axis=1)
+        return int((stacked > 0).sum()), int((stacked < 0).sum())
+
     def means(self, source: str) -> np.ndarray:
         """One value a draw."""
         return self.values[source].mean(axis=0)
