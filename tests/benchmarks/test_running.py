@@ -86,7 +86,16 @@ def verdicts(store: Path) -> list[dict]:
 
 def test_a_case_that_is_not_there_leaves_no_skipped_test(finished):
     assert "SKIPPED" not in finished[1]
-    assert re.search(r"\[9/9 100 %\]", finished[1])
+
+
+def test_a_log_has_a_plain_line_for_every_case(finished):
+    """Position, share done, the case and what it found; no line is rewritten where there is no terminal."""
+    lines = re.findall(r"^\[(\d)/9 +(\d+) %\] .*?(\S+)  [\d.]+ s  [\d.]+ nats a token$", finished[1], re.M)
+    assert [int(position) for position, _, _ in lines] == list(range(1, 10))
+    assert [int(share) for _, share, _ in lines] == [100 * k // 9 for k in range(1, 10)]
+    assert {case for _, _, case in lines} == records(finished[0]).keys()
+    assert "left" in finished[1]
+    assert "\r" not in finished[1]
 
 
 def test_every_verdict_is_in_junit_with_its_figures(finished, mini):
