@@ -102,6 +102,12 @@ class Context:
         return [v for v in self.verdicts if v.gate in ("repeat", "noise_floor")]
 
     @property
+    def licence_columns(self) -> list[str]:
+        """What a licence is of comes first, whatever the order in the manifest."""
+        names = list(dict.fromkeys(name for row in self.licences for name in row))
+        return sorted(names, key=lambda name: ("holds", "name").index(name) if name in ("holds", "name") else 2)
+
+    @property
     def gate_blocks(self) -> list[tuple[str, list[Verdict]]]:
         """Verdicts by outcome, failures first, without those of the machine, which have a table of their own."""
         own = {id(v) for v in self.machine}
@@ -192,6 +198,9 @@ def _provenance(records: Sequence[Record], manifest: dict[str, Any]) -> list[tup
             add(name, value)
         add(f"model {label(record.case['model'])}", record.keys.get("model_hash", "")[:16])
         add(f"code of {record.case['method']}", record.keys.get("method_code", "")[:16])
+        if record.draw:
+            revision = str((record.draw.get("provenance") or {}).get("revision", ""))
+            add(f"text of {label(record.case['draw']['source'])}", revision[:40])
         add("scores", record.keys.get("evaluation_key", "")[:16])
     created = sorted(r.created for r in records if r.created)
     rows = [("profile", str(manifest.get("profile", "")))]
