@@ -17,7 +17,7 @@ from reports.distilled import DistilledTable, distilled_tables, is_image
 from reports.distilled_figure import distilled_reliability
 from reports.drawing import Drawing
 from reports.groups import Group
-from reports.headline import Headline, headlines
+from reports.headline import Headline, headlines, of_setting
 from reports.heat import HeatMap
 from reports.notes import notes
 from reports.perplexities import PerplexityTable, perplexity_tables
@@ -51,11 +51,11 @@ class Section:
     correlations: list[likeness.Correlation] = field(default_factory=list)
 
     @property
-    def blocks(self) -> list[tuple[str, list[Answer]]]:
-        """Answers by setting, the main one first: what was measured with other amounts stands apart."""
+    def blocks(self) -> list[tuple[str, list[Answer], str]]:
+        """(setting, its answers, the answer in a line), the main one first: other amounts stand apart."""
         settings = dict.fromkeys([*self.table.settings, *(a.setting for a in self.answers)])
         found = ((setting, [a for a in self.answers if a.setting == setting]) for setting in settings)
-        return [(setting, members) for setting, members in found if members]
+        return [(setting, members, of_setting(self.table, setting)) for setting, members in found if members]
 
     @property
     def unconfirmed(self) -> bool:

@@ -96,6 +96,11 @@ class Group:
         return max(counts.values(), default=0)
 
     @property
+    def planned_sources(self) -> set[str]:
+        """Of the manifest, without those that nobody would ship."""
+        return {label(case["draw"]["source"]) for case in self.cases if case["draw"]} - set(CONTROLS)
+
+    @property
     def sources(self) -> list[str]:
         return list(self.draws)
 

@@ -24,7 +24,7 @@ def markdown(context: Context) -> str:
         parts.append(f"Every case: {', '.join(context.common)}.")
     for section in context.sections:
         parts.append(f"## {section.table.model}: {section.table.title}\n\n{_damage(section.table)}")
-        parts += [_answers(setting, members) for setting, members in section.blocks]
+        parts += [_answers(*block) for block in section.blocks]
     parts += [f"## {t.model} on {t.text}: perplexity\n\n{_perplexity(t)}" for t in context.perplexities]
     for accuracy in context.accuracies:
         title = f"## {accuracy.model}: mean accuracy of {len(accuracy.tasks)} tasks, %"
@@ -73,8 +73,8 @@ def _damage(table: Table) -> str:
     return text
 
 
-def _answers(setting: str, members: Sequence[Answer]) -> str:
-    lines = [f"At {setting}:\n"] if setting else []
+def _answers(setting: str, members: Sequence[Answer], lead: str) -> str:
+    lines = [f"At {setting}: {lead}".rstrip(": ") + "\n"] if setting else []
     for answer in members:
         gap = f"; {answer.gap}" if answer.gap else ""
         draws = f" Another draw: {answer.draws}." if answer.draws else ""

@@ -32,13 +32,13 @@ def every_draw(groups: Sequence[Group]) -> Drawing | None:
         for ax in axes[:, 0]:
             ax.set_yticks(range(len(drawn)), [g.method_name for g in drawn])
         legend(figure, sources)
-        svg = to_svg(figure, f"{groups[0].name}: accuracy of every draw on every task")
+        svg = to_svg(figure, f"{groups[0].title}: accuracy of every draw on every task")
     more = only_first(len(shown), METHODS, "methods") + only_first(len(tasks), TASKS, "tasks")
     caption = (
         "Accuracy in percent, one mark a draw; the dashed line is the dense model. A task in grey is not informative: "
         "the dense model is not surely above chance and majority class." + more
     )
-    model = groups[0].name
+    model = groups[0].title
     return Drawing(f"{model}-tasks-every-draw", f"{model}: every draw on every task", caption, svg, _csv(model, shown))
 
 
