@@ -10,7 +10,7 @@ from reports.accuracy import AccuracyTable
 from reports.answer import Answer
 from reports.confidence import ConfidenceTable
 from reports.context import Context
-from reports.numbers import figure_text, significant
+from reports.numbers import figure_text, signed, significant
 from reports.perplexities import WORDS, PerplexityTable
 from reports.tables import Row, Table
 from reports.terminal import ORDER, cell_text, mark, verdict_text
@@ -127,8 +127,8 @@ def confidence_markdown(table: ConfidenceTable) -> str:
     rows = (
         [
             r.method, str(r.draws), figure_text(r.accuracy, r.accuracy_sd, 1, 100), figure_text(r.worse, None, 1, 100),
-            figure_text(r.better, None, 1, 100), figure_text(r.gap, None, 1, 100), figure_text(r.ece, r.ece_sd, 1, 100),
-            figure_text(r.brier, r.brier_sd, 3), figure_text(r.nll, r.nll_sd, 2),
+            figure_text(r.better, None, 1, 100), "" if r.gap is None else signed(100 * r.gap, 1),
+            figure_text(r.ece, r.ece_sd, 1, 100), figure_text(r.brier, r.brier_sd, 3), figure_text(r.nll, r.nll_sd, 2),
         ]
         for r in table.overall
     )  # fmt: skip

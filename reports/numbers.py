@@ -17,6 +17,12 @@ def plain(value: float, digits: int) -> str:
     return text.lstrip("-") if not float(text) else text.replace("-", "\u2212")
 
 
+def signed(value: float, digits: int) -> str:
+    """As ``plain``, with a plus sign above zero."""
+    text = plain(value, digits)
+    return f"+{text}" if value > 0 and float(f"{value:.{digits}f}") else text
+
+
 def significant(value: float, of: float | None = None) -> str:
     """Four significant digits, or as many decimals as ``of`` is shown with."""
     if not math.isfinite(value):

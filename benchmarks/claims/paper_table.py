@@ -10,7 +10,7 @@ from benchmarks.claims.world import NoEvidence, Panel, World
 from fixtures.records import Record
 from reports.accuracy import mean_accuracy
 from reports.confidence import over_tasks
-from reports.numbers import figure_text
+from reports.numbers import figure_text, signed
 
 # SD over ten draws of the mean zero-shot accuracy, points (arXiv 2311.09755, as third-party notes quote it: grade N).
 PUBLISHED = {"spqr": ".1-.2", "gptq": ".2-.4", "wanda": ".1-.4", "sparsegpt": ".1-.6"}
@@ -77,7 +77,7 @@ def _answers(panel: Panel) -> list[str]:
         if method in panel.calibrated and len(means) > 1:
             ends = (max(means, key=lambda s: means[s]), min(means, key=lambda s: means[s]))
         figures = [figure_text(row.worse, None, 1, 100), figure_text(row.better, None, 1, 100),
-                   figure_text(row.ece, row.ece_sd, 1, 100), figure_text(row.gap, None, 1, 100),
+                   figure_text(row.ece, row.ece_sd, 1, 100), "" if row.gap is None else signed(100 * row.gap, 1),
                    figure_text(row.brier, row.brier_sd, 3), figure_text(row.nll, row.nll_sd, 2)]  # fmt: skip
         lines.append(f"| `{method}` | {len(records)} | {' | '.join([*ends, *figures])} |")
     return lines
