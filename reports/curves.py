@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from reports.drawing import WIDTH, Drawing, legend, only_first, panels, to_csv
+from reports.drawing import WIDTH, Drawing, legend, legend_height, only_first, panels, to_csv
 from reports.figures import short_axis
 from reports.groups import is_calibrated
 from reports.svg import PLACES, canvas, series, to_svg
@@ -66,7 +66,7 @@ def _figure(
         return None
     sources, drawn = table.sources, curves[:PANELS]
     down, across = panels(len(drawn))
-    with canvas(WIDTH, 0.5 + 2.6 * down, down, across) as (figure, axes):
+    with canvas(WIDTH, 0.5 + 2.6 * down + legend_height(sources), down, across) as (figure, axes):
         for ax in axes.flat[len(drawn) :]:
             ax.set_visible(False)
         for ax, (name, points) in zip(axes.flat, drawn, strict=False):

@@ -131,6 +131,23 @@ class TestSimilarity:
         assert len(rows(drawing.data)) == 30
         assert {row["method"] for row in rows(drawing.data)} == {"wanda-0.5"}
 
+    def test_controls_are_in_the_data_and_in_no_correlation(self):
+        def alike(record):
+            source = record.case["draw"]["source"]
+            record.draw["similarity"] = {
+                "x": {"random-tokens": 900.0, "web": 1.0, "code": 2.0}[source] + len(record.id) % 5
+            }
+
+        world = dataclasses.replace(
+            WORLD, sources=("web", "code", "random-tokens"), source_effect={"random-tokens": 1.0}
+        )
+        made = table(world, alike)
+        [found] = likeness.correlations(made)
+        assert (found.draws, found.sources) == (10, 2)
+        drawing = likeness.drawing(made)
+        assert "Controls that are no text are in the data only." in drawing.caption
+        assert sum(row["source"] == "random-tokens" for row in rows(drawing.data)) == 5
+
     def test_without_measures_there_is_none(self):
         assert likeness.drawing(table()) is None
         assert likeness.correlations(table()) == []
