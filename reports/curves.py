@@ -41,8 +41,11 @@ def amount_curves(table: Table) -> Drawing | None:
         draw = row.group.cases[0]["draw"]
         if not is_calibrated(row.group.method):
             return None
-        size = f"{draw['n_sequences']}x{draw['sequence_length']}"
-        name = row.group.method_name.removesuffix(f" {size}").replace(f" n={draw['n_sequences']}", "")
+        own = {f"n{draw['n_sequences']}"}
+        if row.group.usual.endswith(f"x{draw['sequence_length']}"):  # other lengths are no amounts of the same draw
+            own.add(row.group.size)
+        kept = ("-".join(part for part in word.split("-") if part not in own) for word in row.group.setting.split())
+        name = " ".join(word for word in [row.group.method, *kept] if word)
         return name, float(draw["n_sequences"] * draw["sequence_length"])
 
     caption = "Mean damage by calibration tokens of a draw; bars are the standard deviation over draws."

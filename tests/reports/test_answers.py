@@ -151,6 +151,21 @@ class TestSettings:
             "known-corpus-1m", "known-corpus-1m 7-items",
         }  # fmt: skip
 
+    def test_the_usual_amount_is_no_setting_even_where_a_label_has_it(self):
+        manifest, records = simulate(WORLD)
+        held = [r for r in records if r.case["method"] == "wanda-0.5"][:1]
+        draw = dataclasses.replace(Case.from_dict(held[0].case).draw, n_sequences=4)
+        case = dataclasses.replace(Case.from_dict(held[0].case), draw=draw)
+        made = Record.from_dict({**copy.deepcopy(held[0].to_dict()), "case": {**case.to_dict(), "id": "small"}})
+        manifest["cases"].append(made.case)
+        groups, [table] = make_tables(manifest, [*records, made], [])
+        assert [g.label.split(" ", 1)[1] for g in groups] == [
+            "rtn-w3g64", "wanda-0.5 16x256", "gptq-w3g64", "wanda-0.5 4x256",
+        ]  # fmt: skip
+        assert [row.group.method_name for row in table.held] == [
+            "rtn-w3g64", "wanda-0.5", "gptq-w3g64", "wanda-0.5 4x256",
+        ]  # fmt: skip
+
     def test_what_all_cases_share_is_said_once(self):
         manifest, records = simulate(WORLD)
         for case, record in zip(manifest["cases"], records, strict=True):
