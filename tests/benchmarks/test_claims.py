@@ -353,11 +353,29 @@ def test_command_reads_stores_and_bundles(tmp_path, capsys):
 
 def test_the_papers_own_table():
     text = paper_tables(World(records(Truth(seeds=3, methods=("rtn-w4g64", "wanda-0.5")))))
-    assert "smollm2-135m 44 x 512: mean accuracy of 3 tasks" in text
+    assert "smollm2-135m 44 x 512, at most" in text
+    assert "items a task: mean accuracy of 3 tasks" in text
     row = next(part for part in text.splitlines() if part.startswith("| `rtn-w4g64`"))
-    assert row.count("±0.00") == 5
+    assert row.count("±0 ") == 5
     assert ".1-.4" in next(part for part in text.splitlines() if part.startswith("| `wanda-0.5`"))
     assert paper_tables(World([])) == ""
+
+
+def test_the_papers_table_has_flips_and_calibration_errors_of_every_draw():
+    held = records(Truth(seeds=3, methods=("rtn-w4g64", "wanda-0.5")))
+    dense = next(r for r in held if r.case["draw"] is None)
+    draws = [r for r in held if r.case["method"] == "wanda-0.5"]
+    lost = [
+        np.mean(
+            [np.mean([a > b for a, b in zip(dense.tasks[t].correct, r.tasks[t].correct, strict=True)]) for t in r.tasks]
+        )
+        for r in draws
+    ]
+    row = [part for part in paper_tables(World(held)).splitlines() if part.startswith("| `wanda-0.5`")][1].split(" | ")
+    assert int(row[1]) == len(draws)
+    assert {row[2], row[3]} <= {r.case["draw"]["source"] for r in draws}
+    assert row[2] != row[3]
+    assert row[4] == f"{100 * np.mean(lost):.1f}"
 
 
 def test_a_run_made_elsewhere_is_judged_as_it_stands(tmp_path, monkeypatch, capsys):
