@@ -134,7 +134,7 @@ FAULTS = {
         (sparsegpt,), "fit_groups", lambda real: lambda work, size, bits, sym: real(work, size, bits + 1, sym),
         lambda: test_sparsegpt.test_joint_quantization_equals_the_reference(0.5, 0, 0, "block", 3, 8),
     ),
-    "sums of magnitudes in place of norms": Fault(
+    "norms of inputs squared": Fault(
         (wanda,), "importance", lambda real: lambda weight, norms: weight.abs() * norms,
         lambda: test_baselines.test_masks_within_rows_equal_the_reference("wanda", "0.5", "correlated"),
     ),
