@@ -206,3 +206,34 @@ def test_more_text_that_lowers_the_error_held_out():
     assert verdict("B25", amounts(-0.3)).verdict == DOES_NOT
     assert verdict("B25", amounts(0.0)).verdict == CANNOT_TELL
     assert verdict("B25", amounts(0.3)[:-10]).verdict == NOT_RUN
+
+
+# Rows of tasks as calibration text.
+
+
+def downstream(own, others, run=0):
+    """Bits a byte that rows of arc_easy save on arc_easy and elsewhere, against c4."""
+    rows = ("examples(arc_easy)", "examples(arc_easy,shots=5)")
+    gains = {(task, source): -own if task == "arc_easy" else -others for source in rows for task in TASKS}
+    truth = Truth(methods=("wanda-2of4",), sources=("c4", *rows), task_source=gains, seeds=4, draw_sd=0.004, run=run)
+    return records(replace(truth, sequences=7, damage={"wanda-2of4": 0.3}, tasks=TASKS))
+
+
+TASKS = ("arc_easy", "hellaswag", "piqa")
+
+
+def test_rows_of_a_task_that_are_better_anywhere_or_nowhere():
+    assert verdict("B26", downstream(0.1, -0.1)).verdict == REPLICATES  # some is enough
+    assert verdict("B26", downstream(-0.1, -0.1)).verdict == DOES_NOT
+    result = verdict("B26", downstream(0.0, 0.0))
+    assert result.verdict == CANNOT_TELL
+    beside = [cell for cell, _ in result.cells if cell.shown_only]
+    assert all("examples(arc_easy) minus examples(arc_easy,shots=5)" in cell.name for cell in beside)
+    assert len(beside) == 2
+    assert "within 2 % of the damage" in result.headline.detail
+    assert verdict("B26", records(Truth(seeds=3))).verdict == NOT_RUN
+
+
+def test_rows_of_tasks_no_better_are_hardly_ever_called_so():
+    found = [verdict("B26", downstream(0.0, 0.0, run)).verdict for run in range(40)]
+    assert found.count(REPLICATES) <= binom.ppf(0.999, 40, 0.05)
