@@ -27,13 +27,19 @@ from fixtures.store import Store
 
 
 def records_of(path: Path) -> Iterator[Record]:
-    """The records of a store, or of a bundle (a folder of ``*.jsonl.xz``). Raises ``ClaimError`` if it is neither."""
+    """The records of a store, or of a bundle (a folder of ``*.jsonl.xz``). Raises ``ClaimError`` if it has none."""
     if (path / "records").is_dir():
-        yield from Store(path).records()
+        found = Store(path).records()
     elif bundled(path):
-        yield from read_bundle(bundled(path))
+        found = read_bundle(bundled(path))
     else:
         raise ClaimError(f"{path} is neither a store (a folder with 'records') nor a bundle (files *{SUFFIX})")
+    empty = True
+    for record in found:
+        empty = False
+        yield record
+    if empty:
+        raise ClaimError(f"{path} holds no readable record; pytest benchmarks --store {path} makes some")
 
 
 def published(path: Path | None) -> dict[str, dict[str, np.ndarray]]:
@@ -68,7 +74,7 @@ def default_published() -> Path | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: 0, or 2 with a message for stores or claims that cannot be read."""
+    """The exit status: 0, or 2 with a message for stores or claims that cannot be read, or hold no record."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.claims", description=__doc__)
     parser.add_argument(
         "--store", type=Path, action="append", required=True, help="a run's folder or a bundle; repeat it"
@@ -89,8 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # The correction is over the whole family, whatever is asked for.
             families = {name[0] for name in wanted} & set(CORRECTED)
             claims = [claim for claim in claims if claim.id in wanted or claim.family in families]
+        figures = published(options.published or default_published())
         held = [record for path in options.store for record in records_of(path)]
-        world = World(held, published(options.published or default_published()))
+        world = World(held, figures)
         if options.replay:
             world.replays, problems = replayed(world.records, options.replay)
             print(*(f"not replayed: {problem}" for problem in problems), sep="\n", file=sys.stderr)
