@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -64,8 +64,7 @@ def spread_order(world: World, settings: Settings) -> list[Cell]:
     """A2: adjacent methods of a stated order by the SD of their draws, as it is and as a share of the damage."""
 
     def cells() -> Iterator[Cell]:
-        order = settings["order"]
-        for view in views(world, settings):
+        for view, order in product(views(world, settings), settings["orders"]):
             if any(method not in view.panel.methods for method in order):
                 continue
             sources = view.panel.sources(order)
@@ -75,7 +74,7 @@ def spread_order(world: World, settings: Settings) -> list[Cell]:
             names = [f"{a} > {b}" for a, b in pairwise(order)]
             sds = ", ".join(f"{m} {means[m].std(axis=1, ddof=1).mean():.3g}" for m in order)
             yield Cell(
-                f"{view.panel.name}, SD as it is",
+                f"{view.panel.name}, SD as it is, {order[2]}",
                 view.outcome,
                 Order([Effect(pair) for pair in raw], names),
                 "log ratio of SDs",
@@ -83,7 +82,7 @@ def spread_order(world: World, settings: Settings) -> list[Cell]:
                 shown_only=shown(view.outcome),
             )
             shares = [Effect(_shifted(pair, log)) for pair, log in zip(raw, logs, strict=True)]
-            name = f"{view.panel.name}, SD as a share of the damage"
+            name = f"{view.panel.name}, SD as a share of the damage, {order[2]}"
             yield Cell(name, view.outcome, Order(shares, names), "log ratio", shown_only=shown(view.outcome))
 
     return gather(cells())

@@ -25,8 +25,8 @@ from tests.helpers_claims import METHODS, SOURCES, Truth, records
 
 DAMAGE = {"gptq-w4g64": 0.1, "gptq-w3g64": 0.4, "spqr-w4g16": 0.1, "awq-w3g64": 0.4, "wanda-0.5": 0.6}
 DAMAGE |= {"wanda-2of4": 0.6, "sparsegpt-0.5": 0.6, "sparsegpt-2of4": 0.6}
-SPREAD = {"spqr-w4g16": 0.01, "gptq-w4g64": 0.03, "awq-w3g64": 0.03, "gptq-w3g64": 0.08, "wanda-2of4": 0.09}
-SPREAD |= {"sparsegpt-2of4": 0.27, "wanda-0.5": 0.05, "sparsegpt-0.5": 0.05}
+SPREAD = {"spqr-w4g16": 0.01, "gptq-w4g64": 0.03, "awq-w3g64": 0.03, "gptq-w3g64": 0.08, "wanda-2of4": 0.2}
+SPREAD |= {"sparsegpt-2of4": 0.6, "wanda-0.5": 0.05, "sparsegpt-0.5": 0.05}
 NEAR = {source: 0.1 * k for k, source in enumerate(SOURCES)}
 FAMILY = {
     f"{letter}{n}" for letter, most in (("A", 24), ("B", 27), ("C", 24), ("X", 4), ("M", 6)) for n in range(1, most + 1)
