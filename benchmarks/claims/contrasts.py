@@ -21,7 +21,8 @@ from benchmarks.claims.common import (
     views,
 )
 from benchmarks.claims.evidence import Cell, Effect, Rank
-from benchmarks.claims.world import NoEvidence, View, World
+from benchmarks.claims.sourcewise import far
+from benchmarks.claims.world import NoEvidence, Panel, View, World
 from reports.statistics.group_contrast import group_contrast
 from reports.statistics.rank_association import rank_association
 
@@ -103,9 +104,31 @@ def selection_spread(world: World, settings: Settings) -> list[Cell]:
                     rng = generator("A18", view.panel.name, method, first, second, view.outcome)
                     name = f"{view.panel.name} {method} {second} against {first}"
                     evidence = resampled(table, ratio, rng)
-                    yield Cell(name, view.outcome, evidence, "log ratio of SDs", shown_only=shown(view.outcome))
+                    words = _regret_and_cost(view.panel, method, (first, second))
+                    yield Cell(
+                        name, view.outcome, evidence, "log ratio of SDs", detail=words, shown_only=shown(view.outcome)
+                    )
 
     return gather(cells())
+
+
+def _regret_and_cost(panel: Panel, method: str, sources: tuple[str, str]) -> str:
+    """How much worse each source is than the other where it is worst of all domains, and the seconds of its draws."""
+    try:
+        seen = [panel.view(f"domain:{domain}") for domain in sorted(set(panel.dense.nll) - far(panel))]
+    except (AttributeError, NoEvidence):
+        return ""
+    if not seen:
+        return ""
+    means = np.array([[view.means(method, source).mean() for view in seen] for source in sources])
+    regrets = (means - means.min(axis=0)).max(axis=1)
+    words = []
+    for source, regret in zip(sources, regrets, strict=True):
+        seconds = [record.seconds.get("draw") for record in panel.cells[method, source].values()]
+        known = [value for value in seconds if value is not None]
+        cost = f", {max(known):.2g} s a draw" if known else ""
+        words.append(f"{source} {regret:.2g} nats{cost}")
+    return "worst-domain regret: " + "; ".join(words)
 
 
 def similarity_order(world: World, settings: Settings) -> list[Cell]:
