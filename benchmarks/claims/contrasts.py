@@ -114,9 +114,11 @@ def selection_spread(world: World, settings: Settings) -> list[Cell]:
 
 def _regret_and_cost(panel: Panel, method: str, sources: tuple[str, str]) -> str:
     """How much worse each source is than the other where it is worst of all domains, and the seconds of its draws."""
+    if panel.dense is None:
+        return ""
     try:
         seen = [panel.view(f"domain:{domain}") for domain in sorted(set(panel.dense.nll) - far(panel))]
-    except (AttributeError, NoEvidence):
+    except NoEvidence:
         return ""
     if not seen:
         return ""
