@@ -80,10 +80,10 @@ def selection_spread(world: World, settings: Settings) -> list[Cell]:
                         evidence = Effect(spread_ratio([table[0]], [table[1]]))
                     except ValueError:  # too few draws that both have
                         continue
-                    detail = ", ".join(f"{s} {_seconds(view, method, s):.1f} s" for s in (first, second))
+                    detail = _regret_and_cost(view.panel, method, (first, second))
                     name, beside = f"{view.panel.name} {method} {second} against {first}", shown(view.outcome)
                     yield Cell(name, view.outcome, evidence, "log ratio of SDs", 0.0, detail, None, beside)
-                    if view.outcome == "nll":
+                    if view.outcome == "nll" and detail:
                         worst = [worst_domain(view.panel, method, source) for source in (first, second)]
                         lower = Effect(group_contrast(worst, [1, -1]))
                         yield Cell(f"{name}, worst domain", "nll", lower, view.unit, 0.0, detail)
@@ -91,9 +91,25 @@ def selection_spread(world: World, settings: Settings) -> list[Cell]:
     return gather(cells())
 
 
-def _seconds(view: View, method: str, source: str) -> float:
-    held = view.panel.cells[method, source].values()
-    return float(np.mean([r.seconds.get("draw", 0.0) + r.seconds.get("compress", 0.0) for r in held]))
+def _regret_and_cost(panel: Panel, method: str, sources: tuple[str, str]) -> str:
+    """How much worse each source is than the other where it is worst of all domains, and the seconds of its draws."""
+    if panel.dense is None:
+        return ""
+    try:
+        seen = [panel.view(f"domain:{domain}") for domain in sorted(set(panel.dense.nll) - far(panel))]
+    except NoEvidence:
+        return ""
+    if not seen:
+        return ""
+    means = np.array([[view.means(method, source).mean() for view in seen] for source in sources])
+    regrets = (means - means.min(axis=0)).max(axis=1)
+    words = []
+    for source, regret in zip(sources, regrets, strict=True):
+        seconds = [record.seconds.get("draw") for record in panel.cells[method, source].values()]
+        known = [value for value in seconds if value is not None]
+        cost = f", {max(known):.2g} s a draw" if known else ""
+        words.append(f"{source} {regret:.2g} nats{cost}")
+    return "worst-domain regret: " + "; ".join(words)
 
 
 def worst_domain(panel: Panel, method: str, source: str) -> np.ndarray:

@@ -241,6 +241,24 @@ def test_training_text_that_helps_is_seen_and_chance_is_not():
     assert verdict("B10", *world(0.0)).verdict in (CANNOT_TELL, DOES_NOT)
 
 
+def test_a_selection_has_its_regret_and_its_seconds_beside_it():
+    """Draws of news scatter ten times as far as those chosen from it, do 0.5 nats worse, and cost less."""
+    found = []
+    for source, spread, level in (("news", 0.2, 0.5), ("zipcal(news)", 0.02, 0.0)):
+        truth = Truth(methods=("wanda-0.5",), sources=(source,), seeds=12, draw_sd=spread, source={source: level})
+        found += records(truth)[bool(found) :]
+    for record in found[1:]:
+        record.seconds["draw"] = 2.0 if "zipcal" in record.case["draw"]["source"] else 0.25
+    result = judge([claim("A18")], World(found))[0]
+    assert result.verdict == REPLICATES
+    (detail,) = {cell.detail for cell, *_ in result.cells}
+    words = dict(word.split(" ", 1) for word in detail.removeprefix("worst-domain regret: ").split("; "))
+    assert words["zipcal(news)"] == "0 nats, 2 s a draw"
+    regret, _, rest = words["news"].partition(" ")
+    assert float(regret) == pytest.approx(0.5, abs=0.2)
+    assert rest == "nats, 0.25 s a draw"
+
+
 def test_published_orders():
     rng = np.random.default_rng(0)
     same = {"one": {s: 60 + rng.normal(size=80) for s in "abc"}}
