@@ -6,13 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import binom
 
+from benchmarks.claims.dispersion import area_under_curve
 from benchmarks.claims.judge import judge, load
 from benchmarks.claims.mixed import parts, slope, spread_of_one
 from benchmarks.claims.rules import CANNOT_TELL, DOES_NOT, NOT_RUN, REPLICATES, decide
 from benchmarks.claims.world import World
-from fixtures.records import Case, DrawSpec, EvaluationSpec, Record
+from fixtures.records import Case, DrawSpec, EvaluationSpec, Record, TaskScores
 from fixtures.trace import packed
 from reports.statistics.mantel import mantel
 from tests.helpers_claims import Truth, records
@@ -237,3 +240,17 @@ def test_rows_of_a_task_that_are_better_anywhere_or_nowhere():
 def test_rows_of_tasks_no_better_are_hardly_ever_called_so():
     found = [verdict("B26", downstream(0.0, 0.0, run)).verdict for run in range(40)]
     assert found.count(REPLICATES) <= binom.ppf(0.999, 40, 0.05)
+
+
+@given(st.lists(st.tuples(st.integers(-9, 9), st.integers(0, 1)), min_size=2, max_size=30), st.integers(-9, 9))
+def test_the_area_under_the_curve_knows_no_bias(items, bias):
+    targets = [right for _, right in items]
+    scores = TaskScores("acc", [], [], targets, None, [[0.0, x] for x, _ in items], [], targets, 0.5, 0.5)
+    if len(set(targets)) < 2:
+        assert np.isnan(area_under_curve(scores))
+        return
+    pairs = [(a > b) + 0.5 * (a == b) for a, r in items for b, q in items if r > q]
+    assert area_under_curve(scores) == pytest.approx(np.mean(pairs))
+    biased = replace(scores, loglikelihoods=[[0.0, x + bias] for x, _ in items])
+    assert area_under_curve(biased) == area_under_curve(scores)
+    assert np.isnan(area_under_curve(replace(scores, loglikelihoods=[[0.0, 1.0, 2.0]] * len(items))))
