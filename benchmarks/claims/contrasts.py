@@ -125,7 +125,7 @@ def similarity_order(world: World, settings: Settings) -> list[Cell]:
     def cells() -> Iterator[Cell]:
         for view in views(world, settings, everywhere=True):
             for method in chosen_methods(view.panel, settings):
-                for measure, values in _measures(view, method).items():
+                for measure, values in similarities(view, method, settings.get("leave_out", "")).items():
                     if measure in settings["measures"] and len(values) >= 5:
                         x = [values[source] for source in values]
                         y = [-view.means(method, source).mean() for source in values]
@@ -143,7 +143,7 @@ def best_measure(world: World, settings: Settings) -> list[Cell]:
         first, second = settings["pair"]
         for view in views(world, settings, everywhere=True):
             for method in chosen_methods(view.panel, settings):
-                held = _measures(view, method)
+                held = similarities(view, method, settings.get("leave_out", ""))
                 if first not in held or second not in held or len(held[first]) < 8:
                     continue
                 sources = sorted(set(held[first]) & set(held[second]))
@@ -193,10 +193,15 @@ def _difference(a: np.ndarray, b: np.ndarray, y: np.ndarray, rng: np.random.Gene
     return of_samples(float(gap(np.arange(len(y)))), samples, len(y), len(y) - 1)
 
 
-def _measures(view: View, method: str) -> dict[str, dict[str, float]]:
-    """measure -> source -> mean over the draws of what the record says of the draw's similarity."""
+def similarities(view: View, method: str, leave_out: str = "") -> dict[str, dict[str, float]]:
+    """measure -> source -> mean over the draws of what the record says of the draw's similarity.
+
+    ``leave_out`` is a pattern: sources in whose names it is found do not count.
+    """
     found: dict[str, dict[str, list[float]]] = {}
     for source in view.panel.sources([method]):
+        if leave_out and re.search(leave_out, source):
+            continue
         for record in view.panel.cells[method, source].values():
             for measure, value in (record.draw.get("similarity") or {}).items():
                 if isinstance(value, int | float):
