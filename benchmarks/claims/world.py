@@ -35,6 +35,7 @@ class Panel:
     cells: dict[tuple[str, str], dict[int, Record]]
     dense: Record | None
     neutral: tuple[str, ...]  # domains that are neither a calibration source nor training text
+    _views: dict[str, View] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def amount(self) -> str:
@@ -64,7 +65,9 @@ class Panel:
 
     def view(self, outcome: str) -> View:
         """Raises :class:`NoEvidence` if the records do not have the outcome."""
-        return View(self, outcome)
+        if outcome not in self._views:
+            self._views[outcome] = View(self, outcome)
+        return self._views[outcome]
 
 
 @dataclass
