@@ -232,10 +232,11 @@ class World:
 
 
 def ordinary(case: dict[str, Any]) -> bool:
-    """Stream packing, no BOS, our own draws, sequential propagation, inputs as they are."""
+    """Stream packing, no BOS, our own draws, sequential propagation, inputs as they are; not made for its trace."""
     draw = case["draw"]
     plain = (draw["packing"], draw["bos"], draw["loader"]) == ("stream", False, "calibench")
-    return plain and case["propagation"] == "sequential" and not case["evaluation"].get("inputs")
+    special = case["evaluation"].get("inputs") or case["evaluation"].get("trace")
+    return plain and case["propagation"] == "sequential" and not special
 
 
 def training_sources(model: str) -> tuple[str, ...]:
