@@ -34,7 +34,7 @@ def ranks(
     Raises ``GridError`` for a claim that no grid of the profile names.
     """
     first = list(wanted) or list(profile.get("fleet", {}).get("first", ()))
-    known = {*CONTROL_CLAIMS, *(claim for grid in profile["grid"] for claim in grid.get("claims", ()))}
+    known = {*CONTROL_CLAIMS, *(claim for grid in profile.get("grid", ()) for claim in grid.get("claims", ()))}
     if unknown := [claim for claim in first if claim not in known]:
         raise GridError(f"claims: no grid of the profile names {unknown[0]!r}{nearest(unknown[0], known)}")
     helps = {case.id: CONTROL_CLAIMS if case.control else named.get(case.id, ()) for case in cases}

@@ -125,8 +125,8 @@ def load_profile(name: str) -> dict[str, Any]:
         profile = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise GridError(f"--profile: {path} is not valid TOML: {error}") from error
-    if not profile.get("grid"):
-        raise GridError(f"--profile: {path} has no [[grid]] table, so it describes no cases")
+    if not (profile.get("grid") or profile.get("distillation")):
+        raise GridError(f"--profile: {path} has no [[grid]] or [[distillation]] table, so it describes no cases")
     return {"name": path.stem, "path": path.resolve(), **profile}
 
 
@@ -159,6 +159,7 @@ def canonical_method(text: str) -> str:
 
 def _evaluation(table: dict[str, Any], overrides: Overrides) -> EvaluationSpec:
     import fixtures
+    from fixtures.task_ready import check_splits
 
     table = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
     try:
@@ -181,6 +182,7 @@ def _evaluation(table: dict[str, Any], overrides: Overrides) -> EvaluationSpec:
     for name in spec.tasks:
         try:
             fixtures.check_task(name)
+            check_splits(name)
         except fixtures.TaskError as error:
             raise GridError(f"--tasks: {error}") from error
     return spec
@@ -215,8 +217,10 @@ class _Built:
 
 def _build(profile: dict[str, Any], overrides: Overrides) -> list[_Built]:
     import fixtures
+    from fixtures.mirror import mirror_folder
 
-    grids = [dict(grid) for grid in profile["grid"]]
+    mirror_folder()  # a misspelt one would leave the rows of a task to another place
+    grids = [dict(grid) for grid in profile.get("grid", [])]
     for grid in grids:
         _check(grid, "--profile: [[grid]]", KEYS, "setting")
         _check([grid.get("question", QUESTIONS[0])], "--profile: question", QUESTIONS, "question")
@@ -246,7 +250,7 @@ def _build(profile: dict[str, Any], overrides: Overrides) -> list[_Built]:
                     f"two cases would both be called {case.id!r}: {_difference(held.case, case)}; give files and "
                     "folders different names, or put the grids into profiles of their own"
                 )
-    if not cases:
+    if grids and not cases:
         raise GridError("the profile and the options leave no case; see --models, --methods, --sources")
     return list(cases.values())
 

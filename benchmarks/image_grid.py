@@ -37,7 +37,8 @@ def _cases(table: dict[str, Any], overrides: Overrides) -> list[ImageCase]:
         iterations=tuple(sorted(table.get("iterations", {}).items())), **{k: table[k] for k in BUDGET if k in table}
     )
     seeds = overrides.seeds if overrides.seeds is not None else parse_seeds(str(table["seeds"]))
-    settings: dict[str, Any] = {"device": overrides.device or "cpu", "threads": overrides.threads or 1}
+    device, threads = overrides.device or table.get("device", "cpu"), overrides.threads or table.get("threads", 1)
+    settings: dict[str, Any] = {"device": device, "threads": threads}
     found = []
     for model in table["models"]:
         image_model(model)

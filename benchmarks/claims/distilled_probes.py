@@ -64,15 +64,16 @@ def uneven_is_worse(world: World, settings: Settings) -> list[Cell]:
 
     def cells() -> Iterator[Cell]:
         for sets in studies(world, "imbalance"):
-            right = {
-                name: 100 * sets.values(lambda row, name=name: row["scores"][name][ACCURACY]).mean()
-                for name in ("imbalanced", "balanced")
-            }
+            right = {name: 100 * sets.values(_right(name)).mean() for name in ("imbalanced", "balanced")}
             detail = f"accuracy {right['imbalanced']:.1f} and {right['balanced']:.1f}"
             beside = sets.first["backbone"] == "random"
             yield sets.cell(_paired(sets.values(difference)), "points of ECE", 0.0, detail, shown_only=beside)
 
     return decided(cells())
+
+
+def _right(name: str) -> Callable[[Row], float]:
+    return lambda row: float(row["scores"][name][ACCURACY])
 
 
 def other_networks(world: World, settings: Settings) -> list[Cell]:
