@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks import gpus, options
 from benchmarks.grid import GridError, load_profile
+from benchmarks.properties import properties
 from benchmarks.session import Session
 
 SESSION = pytest.StashKey[Session]()
@@ -98,12 +99,14 @@ def run_case(request: pytest.FixtureRequest, record_property: Any) -> Iterator[A
             missing = "" if session.asked_for(error.source) else str(error)
         except errors_for_people() as error:
             problem = f"{case.id}: {error}"
+            if isinstance(error, fixtures.StoreError):
+                record_property("unwritten", True)
         if missing:
             record_property("unavailable", missing)
             pytest.skip(problem.splitlines()[0])
         if problem:  # outside of the handler, else pytest shows the chain of exceptions above the sentence
             pytest.fail(problem, pytrace=False)
-        for name, value in session.properties(case, record, found).items():
+        for name, value in properties(record, found).items():
             record_property(name, value)
         return record
 
@@ -130,7 +133,7 @@ def pytest_report_teststatus(report: Any, config: pytest.Config) -> Any:
     """The progress lines speak for cases and the summary for gates; an undecided gate is never shown as a pass."""
     properties = dict(getattr(report, "user_properties", ()))
     undecided = properties.get("gate") in ("inconclusive", "refused")
-    if undecided:
+    if undecided and report.when == "call":
         return properties["gate"], "", properties["gate"].upper()
     if "unavailable" in properties:
         return "unavailable" if report.when == "call" else "", "", "UNAVAILABLE"

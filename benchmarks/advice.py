@@ -108,15 +108,22 @@ def judge(cell: str, likeness: Mapping[str, Sequence[float]], damage: Mapping[st
 
 
 def accuracy(hits: Sequence[Hit]) -> dict[str, float]:
-    """Shares over cells: ``first`` (advice is the best source), ``within`` (not told from it), and mean regrets."""
+    """Shares over cells: ``first`` (advice is the best source), ``within`` (not told from it), and mean regrets.
+
+    ``sure`` is the share of cells where the advice said that its first choice stands apart, ``within_when_sure`` how
+    often that choice was ``within``; absent if it never said so.
+    """
     if not hits:
         raise ValueError(
             "no cell to judge: the records have no model, method and domain with two sources and two draws"
         )
+    sure = [hit.within for hit in hits if hit.sure]
     return {
         "cells": float(len(hits)),
         "first": float(np.mean([hit.first for hit in hits])),
         "within": float(np.mean([hit.within for hit in hits])),
         "regret": float(np.mean([hit.share for hit in hits])),
         "random_regret": float(np.mean([hit.random_share for hit in hits])),
+        "sure": len(sure) / len(hits),
+        **({"within_when_sure": float(np.mean(sure))} if sure else {}),
     }

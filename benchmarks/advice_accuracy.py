@@ -33,6 +33,22 @@ def found_hits(stores: Sequence[str], measure: str) -> list[Hit]:
     return hits
 
 
+def provenance(stores: Sequence[str]) -> dict[str, Any]:
+    """Where the records of the stores come from: models, days they were made, devices, versions of torch."""
+    import fixtures
+
+    found: dict[str, set[str]] = {"models": set(), "made": set(), "devices": set(), "torch": set()}
+    for record in (record for store in stores for record in fixtures.Store(store).records()):
+        if not record.case["model"].startswith("known-corpus-") or not record.nll:
+            continue
+        environment = record.environment
+        found["models"].add(record.case["model"])
+        found["made"].add(record.created[:10])
+        found["devices"].add(str(environment.get("gpu") or environment.get("processor") or environment.get("device")))
+        found["torch"].add(str(environment.get("versions", {}).get("torch")))
+    return {name: sorted(values) for name, values in found.items()}
+
+
 def gather(records: Any) -> tuple[dict[tuple, dict[str, dict[int, float]]], dict[tuple, dict[str, Any]]]:
     """Damage (nats a token) by (model, method, domain, amount), then source, then seed; and the draws' manifests."""
     from reports.groups import CONTROLS, is_calibrated
@@ -76,6 +92,7 @@ class _Likeness:
         self._values: dict[tuple, float] = {}
         self._model: tuple[str, Any, Any] | None = None
         self._references: dict[tuple[str, str], Any] = {}
+        self._draws: dict[tuple, Any] = {}
 
     def __call__(self, model: str, domain: str, spec: dict[str, Any]) -> float:
         key = (model, domain, tuple(sorted((k, v) for k, v in spec.items())))
@@ -86,16 +103,17 @@ class _Likeness:
     def _measured(self, model: str, domain: str, spec: dict[str, Any]) -> float:
         import fixtures
         from benchmarks.advise import target_reference
-        from fixtures.similarity import MEASURES, similarity
+        from fixtures.similarity import MEASURES, Reference, similarity
 
         if self._model is None or self._model[0] != model:
-            self._model, self._references = (model, *fixtures.load_model(model)), {}
+            self._model, self._references, self._draws = (model, *fixtures.load_model(model)), {}, {}
         loaded, tokenizer = self._model[1:]
         if (model, domain) not in self._references:
             tokens = spec["n_sequences"] * spec["sequence_length"]
             self._references[model, domain] = target_reference(domain, tokenizer, tokens, spec["sequence_length"])
-        drawn = fixtures.draw_calibration_set(**{**spec, "tokenizer": tokenizer, "model": model})
-        value = similarity(drawn.token_ids, self._references[model, domain], loaded, [self.measure]).values[
-            self.measure
-        ]
-        return -MEASURES[self.measure] * value
+        key = tuple(sorted(spec.items()))
+        if key not in self._draws:
+            drawn = fixtures.draw_calibration_set(**{**spec, "tokenizer": tokenizer, "model": model})
+            self._draws[key] = Reference("", drawn.token_ids)
+        found = similarity(self._draws[key], self._references[model, domain], loaded, [self.measure])
+        return -MEASURES[self.measure] * found.values[self.measure]

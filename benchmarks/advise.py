@@ -37,9 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     problems = (fixtures.ModelError, fixtures.SourceError, fixtures.CapacityError, fixtures.PackageError)
     try:
         if options.accuracy:
-            from benchmarks.advice_accuracy import found_hits
+            from benchmarks.advice_accuracy import found_hits, provenance
 
-            return _show_accuracy(found_hits(options.accuracy, MEASURE), options)
+            hits = found_hits(options.accuracy, MEASURE)
+            return _show_accuracy(hits, provenance(options.accuracy), options)
         if options.seeds < 1:
             raise ValueError(f"--seeds {options.seeds}: expected 1 or more draws of each source")
         compressors.parse(options.method)
@@ -189,26 +190,33 @@ def _experience() -> str:
     return _sentence(known["accuracy"], known["records"])
 
 
-def _sentence(found: dict[str, float], records: str) -> str:
+def _sentence(found: dict[str, float], records: dict[str, Any]) -> str:
     first, within = 100 * found["first"], 100 * found["within"]
-    return (
-        f"On {records}, such advice named the best source in {first:.0f} % of {found['cells']:.0f} cells and one not "
-        f"told from it in {within:.0f} %; its regret was {100 * found['regret']:.1f} % of the damage, that of a source "
-        f"taken at random {100 * found['random_regret']:.1f} %."
+    said = (
+        f"On {', '.join(records['models'])} (records made {' and '.join(records['made'])} on "
+        f"{', '.join(records['devices'])}), such advice named the best source in {first:.0f} % of "
+        f"{found['cells']:.0f} cells and one not told from it in {within:.0f} %; its regret was "
+        f"{100 * found['regret']:.1f} % of the damage, that of a source taken at random "
+        f"{100 * found['random_regret']:.1f} %."
     )
+    if "within_when_sure" in found:
+        said += (
+            f" It called itself sure in {100 * found['sure']:.0f} % of the cells, and named the best source or one not "
+            f"told from it in {100 * found['within_when_sure']:.0f} % of those."
+        )
+    return said
 
 
-def _show_accuracy(hits: list[Hit], options: argparse.Namespace) -> int:
+def _show_accuracy(hits: list[Hit], records: dict[str, Any], options: argparse.Namespace) -> int:
     found = accuracy(hits)
     print("| cell | advised | best | within | regret (share of the damage) |\n|---|---|---|---|---:|")
     for hit in hits:
         print(
             f"| {hit.cell} | {hit.advised} | {hit.best} | {'yes' if hit.within else 'no'} | {100 * hit.share:.1f} % |"
         )
-    models = sorted({hit.cell.split(" ")[0] for hit in hits})
-    print("\n" + _sentence(found, ", ".join(models)))
+    print("\n" + _sentence(found, records))
     if options.json:
-        Path(options.json).write_text(json.dumps({"accuracy": found, "records": ", ".join(models)}, indent=1) + "\n")
+        Path(options.json).write_text(json.dumps({"accuracy": found, "records": records}, indent=1) + "\n")
     return 0
 
 

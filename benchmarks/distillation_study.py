@@ -104,7 +104,9 @@ def spectrum(images: Any) -> Any:
     import torch
 
     rows = images.flatten(2).double()
-    values = torch.linalg.svdvals(rows - rows.mean(1, keepdim=True))
+    rows = (rows - rows.mean(1, keepdim=True)).cpu()
+    # Of the small products of rows, on the host: a GPU takes a second for each of many little decompositions.
+    values = torch.linalg.eigvalsh(rows @ rows.transpose(1, 2)).clamp(min=0).sqrt()
     share = values / values.sum(-1, keepdim=True)
     return torch.exp(-(share * share.clamp(min=1e-300).log()).sum(-1))
 
@@ -118,7 +120,7 @@ def study(
     from benchmarks.confidence_scores import COLUMNS, losses, scores
     from benchmarks.study_looks import looks
     from compressors.confidence.temperature import bisect
-    from compressors.distillation import convnet
+    from compressors.distillation import fused
     from compressors.distillation.training import Trainer
 
     start = time.perf_counter()
@@ -144,7 +146,7 @@ def study(
         for name, given, labels in calibration_pixels(splits, distilled, nets, device)
     }  # fmt: skip
     ranks = spectrum(distilled.pixels).tolist() if distilled.pixels.shape[1] > 2 else [None] * len(distilled.runs)
-    inner = convnet.features(parameters, pixels, shape)
+    inner = fused.features(parameters, pixels, shape)
     inner_ranks = spectrum(inner).tolist() if distilled.pixels.shape[1] > 2 else [None] * len(seeds)
     seen = looks(parameters, shape, splits, image_set, sources["distilled"]["exact"], distilled, test, answers)
     rows = []
@@ -210,7 +212,13 @@ def run_group(backbone: str, ipc: int, cells: list[tuple[float, str, str]], spli
     budget = Budget(round(options.share * PUBLISHED.get(backbone, 0)), options.real)
     half = device == "cuda" and not options.no_half
     images = Images(pixels, labels, known.classes)
-    made = distil(backbone, shape, images, ipc, runs, budget, strategies, half, not options.no_graphs)
+    start = time.perf_counter()
+
+    def progress(done: int, of: int) -> None:
+        if done % max(1, of // 10) == 0:
+            print(f"{backbone}-ipc{ipc}: {done} of {of} iterations, {time.perf_counter() - start:.1f} s", flush=True)
+
+    made = distil(backbone, shape, images, ipc, runs, budget, strategies, half, not options.no_graphs, progress)
     spent = f"{budget.iterations} iterations ({made.share or 0:.1%} of the published) in {made.seconds:.1f} s"
     print(f"{backbone}-ipc{ipc}: {len(runs)} sets, {spent}", flush=True)
     rows = []
@@ -223,7 +231,8 @@ def run_group(backbone: str, ipc: int, cells: list[tuple[float, str, str]], spli
         subset = Distilled(backbone, mine, made.pixels[part], made.labels, made.share, made.losses, made.seconds)
         rows += study(subset, shape, splits, recipe, options.nets, device, text, known)
     options.out.mkdir(parents=True, exist_ok=True)
-    stem = options.out / f"{backbone}-ipc{ipc}{'-' + options.recipe if options.recipe else ''}-s{options.first_seed}"
+    kind = ["mdt"] * all(ratios) + [options.recipe] * bool(options.recipe)  # not to overwrite the cells without masks
+    stem = options.out / "-".join([f"{backbone}-ipc{ipc}", *kind, f"s{options.first_seed}"])
     np.savez_compressed(stem.with_suffix(".npz"), pixels=made.pixels.half().cpu().numpy())
     text = json.dumps({"model": options.model, "seconds": made.seconds, "rows": rows})
     stem.with_suffix(".json").write_text(text, encoding="utf-8")
@@ -248,6 +257,7 @@ def run_study(options: argparse.Namespace) -> int:
     from fixtures.images import image_model, load_images
 
     torch.set_float32_matmul_precision("high")  # TF32, as torch's convolutions use by default
+    torch.backends.cudnn.benchmark = True
     splits = load_images(image_model(options.model).images.name, options.folder)
     together: dict[tuple[str, int], list[tuple[float, str, str]]] = {}
     for text in options.cells.split(","):

@@ -19,18 +19,27 @@ ITEMS = 3000  # of a task, where a profile asks for all: the mean over the nine
 
 @dataclass(frozen=True)
 class Estimate:
-    """``hours`` of one GPU and ``disk`` in bytes for ``cases``; ``unknown``: models whose size is not in their name."""
+    """``hours`` of one GPU, ``core_hours`` of one CPU core and ``disk`` in bytes for ``cases``; ``unknown``: models
+    whose size is not in their name.
+    """
 
     cases: int
     hours: float
     disk: float
     unknown: tuple[str, ...]
+    core_hours: float = 0.0
+
+    @property
+    def work(self) -> str:
+        """``0.2 GPU hours and 7 core hours``; only what there is."""
+        kinds = ((self.hours, "GPU hours"), (self.core_hours, "core hours"))
+        shown = [f"{hours:,.0f} {unit}" if hours >= 10 else f"{hours:.2g} {unit}" for hours, unit in kinds if hours]
+        return " and ".join(shown) or "nothing known"
 
     def __str__(self) -> str:
-        hours = f"{self.hours:,.0f}" if self.hours >= 10 else f"{self.hours:.2g}"
-        text = (
-            f"about {hours} GPU hours on {rates()['gpu']} and {self.disk / 1e9:.3g} GB of disk for {self.cases:,} cases"
-        )
+        machines = [rates()["gpu"]] * bool(self.hours) + [rates()["cpu"]["core"]] * bool(self.core_hours)
+        text = f"about {self.work} on {' and '.join(machines) or 'a machine'}, and {self.disk / 1e9:.3g} GB of disk"
+        text += f" for {self.cases:,} cases"
         return text + (f"; not counted, since their size is unknown: {', '.join(self.unknown)}" if self.unknown else "")
 
 
@@ -50,21 +59,34 @@ def parameters(model: str) -> float | None:
 
 
 def compress_seconds(case: Case, size: float) -> float:
-    """Through both measured shapes of the algorithm in a straight line; SparseGPT's where it was not measured."""
+    """On a GPU through both measured shapes of the algorithm in a straight line, on a CPU in proportion to the one;
+    SparseGPT's where it was not measured.
+    """
     if case.draw is None:
         return 0.0
+    amount = case.draw.n_sequences * case.draw.sequence_length
+    if not on_gpu(case):
+        cpu = rates()["cpu"]
+        name = next((name for name in cpu["seconds"] if name in case.method), "sparsegpt")
+        return cpu["seconds"][name] * size / cpu["parameters"] * amount / cpu["tokens"]
     table = rates()["compress"]
     name = next((name for name in table["seconds"] if name in case.method), "sparsegpt")
     small, large = table["seconds"][name]
     each = (large - small) / ((table["large"] - table["small"]) * table["tokens"])
     start = small - each * table["small"] * table["tokens"]
-    return start + each * size * case.draw.n_sequences * case.draw.sequence_length
+    return start + each * size * amount
+
+
+def on_gpu(case: Case) -> bool:
+    return case.device.startswith("cuda")
 
 
 def score_seconds(case: Case, size: float) -> float:
     table, spec = rates()["score"], case.evaluation
     items = len(spec.tasks) * (spec.items or ITEMS)
     tokens = items * table["item_tokens"] + len(spec.domains) * spec.documents * spec.document_tokens
+    if not on_gpu(case):
+        return size * tokens / rates()["cpu"]["forward"]
     return items * table["item_seconds"] + size * tokens / table["forward"]
 
 
@@ -72,7 +94,7 @@ def estimate(cases: Iterable[Case]) -> Estimate:
     """Calibration-free methods are scored once a model; models of unknown size are left out and named."""
     import compressors
 
-    seconds, disk, count = 0.0, 0.0, 0
+    seconds, disk, count = {True: 0.0, False: 0.0}, 0.0, 0
     unknown: dict[str, None] = {}
     held: set[str] = set()
     scored: set[tuple[Any, ...]] = set()
@@ -86,10 +108,10 @@ def estimate(cases: Iterable[Case]) -> Estimate:
         if case.model not in held and "/" in case.model:
             disk += 2 * size  # bfloat16
         held.add(case.model)
-        seconds += compress_seconds(case, size)
+        seconds[on_gpu(case)] += compress_seconds(case, size)
         free = case.draw is None or not compressors.parse(case.method).calibrated
         key = (case.model, case.method, case.evaluation, case.batch_size)
         if not (free and key in scored):
-            seconds += score_seconds(case, size)
+            seconds[on_gpu(case)] += score_seconds(case, size)
         scored.add(key)
-    return Estimate(count, seconds / 3600, disk, tuple(unknown))
+    return Estimate(count, seconds[True] / 3600, disk, tuple(unknown), seconds[False] / 3600)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.gates_change import judgement
+from benchmarks.gates_change import judgement, of_answers
 from benchmarks.gates_samples import TaskRuns, read_folder
 from benchmarks.gates_settings import GateError
 from fixtures.records import Verdict
@@ -69,7 +69,7 @@ def is_informative(runs: TaskRuns) -> bool:
 def _verdict(
     subject: str, before: list[TaskRuns], after: list[TaskRuns], margin: float, alpha: float, power: float
 ) -> Verdict:
-    """Exact on one run a side; with several seeds on a side, by the items x seeds interval."""
+    """Exact on one run a side; with several seeds on a side also by the items x seeds interval: the larger p counts."""
     draws = [min(side.correct.shape[1] for side in sides) for sides in (before, after)]
     a, b = (np.concatenate([s.correct[:, :k] for s in sides]) for sides, k in zip((before, after), draws, strict=True))
     n = a.shape[0]
@@ -78,13 +78,10 @@ def _verdict(
     p = statistics.exact_sign_flip(a.sum(axis=1) * draws[1] - b.sum(axis=1) * draws[0])
     if max(draws) > 1:
         interval = statistics.contrast([a, b], [1, -1])
-        p = interval.p_greater()
+        p = max(p, interval.p_greater())
     worse, better = (int(x.sum()) for x in (drop > 0, drop < 0))
     detectable = statistics.detectable_difference(interval.error, alpha, power)
-    more = statistics.items_needed(detectable, margin, n)
-    least = statistics.fewest_flips(alpha)
-    if least / n > detectable:  # where nothing changed the error is 0, however few the items
-        detectable, more = min(1.0, least / n), math.ceil(least / margin)
+    detectable, more = of_answers(detectable, margin, n, alpha)
     need = f"it needs about {more} items instead of {n}"
     details = {"accuracy": [float(a.mean()), float(b.mean())], "items": n, "runs": draws}
     base = {

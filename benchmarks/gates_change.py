@@ -120,7 +120,11 @@ def _paired_interval(by_item: np.ndarray, by_draw: np.ndarray, draws: list[int],
 def regression_accuracy(
     group: Group, outcome: Outcome, settings: Settings, entry: dict[str, Any], family: int
 ) -> Verdict:
-    """Right answers lost since the baseline on the pooled informative tasks: exact, one-sided, paired by item."""
+    """Right answers lost since the baseline on the pooled informative tasks: one-sided, paired by item and draw.
+
+    With one draw a source McNemar's exact test decides. With several the draws are a sample too, so that the p value is
+    the larger of the exact one over items and that of the two-way interval over items and draws.
+    """
     subject = f"{group.label} {outcome.name}"
     base: dict[str, Any] = {
         "gate": "regression",
@@ -144,24 +148,41 @@ def regression_accuracy(
     after = np.concatenate([group.correct(s, group.informative) for s in columns(group)], axis=1)
     before = unpack(stored["correct"])
     test = statistics.sign_flip(before, after)
-    drop = (before - after).mean(axis=1)
-    interval = Interval.of_t(drop.mean(), drop.std(ddof=1) / math.sqrt(drop.size), drop.size - 1, settings.confidence)
+    interval = _paired_answers(before - after, [len(group.draws[s]) for s in columns(group)], settings.confidence)
+    p = test.p if after.shape[1] == len(columns(group)) else max(test.p, interval.p_greater())
     margin = settings.need("regression_margin_accuracy", group)
-    n = drop.size
+    n = len(after)
     level = settings.alpha / family
     detectable = statistics.detectable_flips(stored["disagreement"], n, level, settings.power)
-    more = statistics.items_needed(detectable, margin, n)
-    least = statistics.fewest_flips(level)
-    if least / n > detectable:
-        detectable, more = min(1.0, least / n), math.ceil(least / margin)
+    detectable, more = of_answers(detectable, margin, n, level)
     need = f"it needs about {more} items instead of {n}"
     details = {"tasks": group.informative, "items": n, "disagreement": stored["disagreement"]}
-    base |= {"p": test.p, "flips": (test.worse, test.better), "details": details}
+    base |= {"p": p, "flips": (test.worse, test.better), "details": details}
     return judgement(base, interval, margin, detectable, need)
 
 
+def of_answers(detectable: float, margin: float, n: int, level: float) -> tuple[float, int]:
+    """``detectable`` by ``n`` right or wrong answers, and how many bring it down to the margin.
+
+    Where nothing changed the error is 0, however few the items: never less than the exact test needs in flips.
+    """
+    least = statistics.fewest_flips(level)
+    if least / n > detectable:
+        return min(1.0, least / n), math.ceil(least / margin)
+    return detectable, statistics.items_needed(detectable, margin, n)
+
+
+def _paired_answers(lost: np.ndarray, draws: list[int], confidence: float) -> Interval:
+    """Mean of ``lost`` ``[n_items, n_draws]`` (1, 0 or -1) over items and draws; ``draws``: how many of each source."""
+    parts = np.split(lost, np.cumsum(draws)[:-1], axis=1)
+    return statistics.contrast(parts, [count / sum(draws) for count in draws], confidence)
+
+
 def release(group: Group, outcome: Outcome, settings: Settings) -> Verdict | None:
-    """Compressed against dense: is the damage, averaged over sources, at most the margin? None if no margin is set."""
+    """Compressed against dense: is the damage, averaged over sources, at most the margin? None if no margin is set.
+
+    Refused, unless it fails, if what it could detect exceeds the margin.
+    """
     loss = outcome.name == "loss"
     margin = settings.of("release_margin" if loss else "release_margin_accuracy", group)
     if margin is None:
@@ -170,22 +191,30 @@ def release(group: Group, outcome: Outcome, settings: Settings) -> Verdict | Non
     interval = statistics.contrast(values, [1 / len(values)] * len(values), settings.confidence)
     result = statistics.noninferiority(interval, margin)
     words = {"pass": "the damage is under", "fail": "the damage is above", "inconclusive": "the interval contains"}
-    error = interval.error
+    reason = f"{words[result]} the margin of {margin:.4g}"
+    n = values[0].shape[0]
+    detectable = statistics.detectable_difference(interval.error, settings.alpha, settings.power)
+    more = statistics.items_needed(detectable, margin, n)
     flips = None
     if not loss:
+        detectable, more = of_answers(detectable, margin, n, settings.alpha)
         stacked = np.concatenate(values, axis=1)
         flips = (int((stacked > 0).sum()), int((stacked < 0).sum()))
+    if detectable > margin and result != "fail":
+        result = "refused"
+        reason = f"it could only see {detectable:.3g}, more than its margin of {margin:.4g}; it needs about {more} "
+        reason += f"{'documents' if loss else 'items'} instead of {n}, or more draws"
     return Verdict(
         gate="release",
         subject=group.label if loss else f"{group.label} {outcome.name}",
         outcome=result,
-        reason=f"{words[result]} the margin of {margin:.4g}",
+        reason=reason,
         estimate=interval.estimate,
         low=interval.low,
         high=interval.high,
         p=interval.p_greater(margin),
         margin=margin,
-        detectable=statistics.detectable_difference(error, settings.alpha, settings.power),
+        detectable=detectable,
         unit=outcome.unit,
         flips=flips,
         records=tuple(group.records),

@@ -79,7 +79,12 @@ def _detectable_sd(part: statistics.VarianceComponent, settings: Settings) -> fl
 
 
 def source(group: Group, outcome: Outcome, settings: Settings) -> Verdict:
-    """Which source is best beyond the draws? Descriptive: passes if that was decided, never fails."""
+    """Which source is best beyond the draws? Descriptive: never fails.
+
+    Passes if every other source is decided against the lowest: told apart from it, or known to be as good (the interval
+    of the difference lies inside the margin). One that is neither leaves the gate inconclusive, however small the
+    detectable difference: that was a plan for the draws, the interval is what they showed.
+    """
     margin = settings.of("source_margin" if outcome.name == "loss" else "source_margin_accuracy", group)
     base: dict[str, Any] = {
         "gate": "source",
@@ -101,18 +106,16 @@ def source(group: Group, outcome: Outcome, settings: Settings) -> Verdict:
     open_pairs = [p for p in with_best if p["p_adjusted"] >= settings.alpha]
     tied = sorted({p["a"] for p in open_pairs} | {p["b"] for p in open_pairs} - {best}, key=order.index)
     tied = [s for s in tied if s != best]
-    # Known to be the same is an answer too: the interval of the difference lies inside the margin.
     unknown = [p for p in open_pairs if margin is None or max(abs(p["low"]), abs(p["high"])) > margin]
     detectable = max(p["detectable"] for p in with_best)
-    decided = not unknown or (margin is not None and detectable <= margin)
     ends = next(p for p in pairs if {p["a"], p["b"]} == {best, worst})
     sign = 1 if ends["a"] == worst else -1
     gap = statistics.source_range([m.mean(axis=0) for m in values.values()], _generator(group))
     reason = f"{best} is best" if not tied else f"{best} is lowest, not told apart from {', '.join(tied)}"
     return Verdict(
         **base,
-        outcome="pass" if decided else "inconclusive",
-        reason=reason + ("" if decided else "; the detectable difference exceeds the margin: more draws decide"),
+        outcome="inconclusive" if unknown else "pass",
+        reason=reason + (_undecided(unknown, best, margin) if unknown else ""),
         estimate=sign * ends["estimate"],
         low=min(sign * ends["low"], sign * ends["high"]),
         high=max(sign * ends["low"], sign * ends["high"]),
@@ -128,6 +131,13 @@ def source(group: Group, outcome: Outcome, settings: Settings) -> Verdict:
             "gap_by_draws_alone_95": gap.high,
         },
     )
+
+
+def _undecided(unknown: list[dict[str, Any]], best: str, margin: float | None) -> str:
+    """Which pairs are open, and what would decide them."""
+    others = ", ".join(p["a"] if p["b"] == best else p["b"] for p in unknown)
+    far = "any amount: no margin is set for this method" if margin is None else f"more than the margin of {margin:.4g}"
+    return f"; {others} may differ from it by {far}" + ("" if margin is None else ": more draws decide")
 
 
 def compare_sources(values: dict[str, np.ndarray], settings: Settings) -> list[dict[str, Any]]:

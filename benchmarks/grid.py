@@ -159,6 +159,7 @@ def canonical_method(text: str) -> str:
 
 def _evaluation(table: dict[str, Any], overrides: Overrides) -> EvaluationSpec:
     import fixtures
+    from fixtures.task_ready import check_splits
 
     table = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
     try:
@@ -181,6 +182,7 @@ def _evaluation(table: dict[str, Any], overrides: Overrides) -> EvaluationSpec:
     for name in spec.tasks:
         try:
             fixtures.check_task(name)
+            check_splits(name)
         except fixtures.TaskError as error:
             raise GridError(f"--tasks: {error}") from error
     return spec
@@ -215,7 +217,9 @@ class _Built:
 
 def _build(profile: dict[str, Any], overrides: Overrides) -> list[_Built]:
     import fixtures
+    from fixtures.mirror import mirror_folder
 
+    mirror_folder()  # a misspelt one would leave the rows of a task to another place
     grids = [dict(grid) for grid in profile.get("grid", [])]
     for grid in grids:
         _check(grid, "--profile: [[grid]]", KEYS, "setting")

@@ -147,8 +147,11 @@ def judge_images(store: Store, manifest: dict[str, Any], cases: list[ImageCase])
     return list(current.values()), gates_images.judge(manifest, list(current.values()))
 
 
-def verdict_report(verdict: Verdict) -> pytest.TestReport:
-    """A verdict as a report of its own, so that terminal, JUnit and the exit status have it."""
+def verdict_reports(verdict: Verdict) -> list[pytest.TestReport]:
+    """A verdict as reports of its own, so that terminal, JUnit and the exit status have it.
+
+    The second ends the test case: JUnit takes properties from the teardown alone.
+    """
     outcome: Any = {"pass": "passed", "fail": "failed"}.get(verdict.outcome, "skipped")
     nodeid = f"benchmarks/gates.py::{verdict.id}"
     where = ("benchmarks/gates.py", 0, verdict.id)
@@ -158,15 +161,15 @@ def verdict_report(verdict: Verdict) -> pytest.TestReport:
     properties = [("gate", verdict.outcome)] + [
         (name, getattr(verdict, name)) for name in scalars if getattr(verdict, name) is not None
     ]
-    return pytest.TestReport(
-        nodeid,
-        where,
-        {"gate": 1},
-        outcome,
-        longrepr,
-        when="call",
-        user_properties=properties,
-    )
+    if verdict.flips is not None:
+        properties += zip(("answers_lost", "answers_gained"), verdict.flips, strict=True)
+    call = pytest.TestReport(
+        nodeid, where, {"gate": 1}, outcome, longrepr, when="call", user_properties=properties
+    )  # fmt: skip
+    end = pytest.TestReport(
+        nodeid, where, {"gate": 1}, "passed", None, when="teardown", user_properties=properties
+    )  # fmt: skip
+    return [call, end]
 
 
 def send_reports(config: pytest.Config, verdicts: list[Verdict]) -> None:
@@ -174,10 +177,12 @@ def send_reports(config: pytest.Config, verdicts: list[Verdict]) -> None:
     if terminal is not None and config.get_verbosity() <= 0:
         terminal.showfspath = False
     for verdict in verdicts:
-        report = verdict_report(verdict)
-        config.hook.pytest_runtest_logstart(nodeid=report.nodeid, location=report.location)
-        config.hook.pytest_runtest_logreport(report=report)
-        config.hook.pytest_runtest_logfinish(nodeid=report.nodeid, location=report.location)
+        reports = verdict_reports(verdict)
+        here = {"nodeid": reports[0].nodeid, "location": reports[0].location}
+        config.hook.pytest_runtest_logstart(**here)
+        for report in reports:
+            config.hook.pytest_runtest_logreport(report=report)
+        config.hook.pytest_runtest_logfinish(**here)
 
 
 def exit_status(previous: int, ran_nothing_expected: bool, verdicts: list[Verdict], strict: bool) -> int:

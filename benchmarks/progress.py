@@ -109,6 +109,8 @@ class Progress:
             self._thread.join(timeout=2)
         with self._lock:
             self._wipe()
+            if self.found and self.config.get_verbosity() >= 0:
+                self.terminal.write_line(f"{self._count()}  {self.found} records found in the store")
 
     def finished(self, report: pytest.TestReport, found: bool) -> None:
         """One case is done: print its line. Found cases are summed up in a line every hundred."""
@@ -140,13 +142,18 @@ class Progress:
 
     def _position(self) -> str:
         if not self.total:
-            return f"[{self.done}]"
+            return self._count()
         made = self.done - self.found
         left = self.total - self.done
         # The first case also pays for imports, downloads and training; it says nothing about the others.
         elapsed = time.monotonic() - (self._first or self.started)
         rate = f"{clock(elapsed / (made - 1) * left):>6} left" if made >= 3 else ""
-        return f"[{self.done:>{len(str(self.total))}}/{self.total} {100 * self.done // self.total:>3} %] {rate}"
+        return f"{self._count()} {rate}"
+
+    def _count(self) -> str:
+        if not self.total:
+            return f"[{self.done}]"
+        return f"[{self.done:>{len(str(self.total))}}/{self.total} {100 * self.done // self.total:>3} %]"
 
     def _watch(self) -> None:
         last = 0.0

@@ -1,16 +1,32 @@
-"""What to say when ``-m`` or ``-k`` leave no case at all."""
+"""Which tests are cases, and what to say when ``-m`` or ``-k`` leave none of them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any
+
+import pytest
+
+from fixtures.image_cases import ImageCase
+from fixtures.records import Case
 
 TERM = re.compile(r"""(?P<name>\w+)\s*=\s*(?P<quote>['"]?)(?P<value>[^'",)]+)(?P=quote)""")
 
 
-def hint(markers: str, keywords: str, cases: Sequence[Any]) -> str:
+def is_case(item: pytest.Item) -> bool:
+    """Whether a test is a cell of a grid."""
+    return not {"case", "image_case"}.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def without_case(item: pytest.Item) -> bool:
+    """Whether pytest made the item because there is nothing to run: an empty list of cases leaves one that skips."""
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    kinds = {"case": Case, "image_case": ImageCase}
+    return any(name in parameters and not isinstance(parameters[name], kind) for name, kind in kinds.items())
+
+
+def hint(markers: str, keywords: str, cases: Sequence[Case | ImageCase]) -> str:
     """One sentence a reason: unknown names or values of the expression with the nearest known, else a whole id."""
     known = _known(cases)
     problems = []
@@ -33,8 +49,8 @@ def hint(markers: str, keywords: str, cases: Sequence[Any]) -> str:
     return f"{start}. An id is, for instance, {example}; --dry-run shows the grid"
 
 
-def _known(cases: Sequence[Any]) -> dict[str, list[str]]:
-    draws = [getattr(case, "draw", case) for case in cases]  # a case of distilled images has its own source and seed
+def _known(cases: Sequence[Case | ImageCase]) -> dict[str, list[str]]:
+    draws = [case if isinstance(case, ImageCase) else case.draw for case in cases]
     return {
         "model": _once(case.model for case in cases),
         "method": _once(case.method for case in cases),

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks import github, judging, options, selection
+from benchmarks import github, judging, options, selection, sharding
 from benchmarks.controls import with_controls
 from benchmarks.devices import missing_device
 from benchmarks.grid import QUESTIONS, GridError, Overrides, build_cases, build_questions, load_profile
 from benchmarks.progress import Progress, StageFile
-from fixtures.records import PERPLEXITIES, Case, Record, Verdict
+from fixtures.records import Case, Record, Verdict
 
 if TYPE_CHECKING:
     from fixtures.image_cases import ImageCase
@@ -34,6 +34,7 @@ class Session:
         self.root = options.store_root(config)
         self.seen = 0  # reports of cases
         self.failures = 0
+        self.unwritten = 0  # of them: cases whose record could not be written
         self.summing_up = False
         self.records: list[Record] = []
         self.verdicts: list[Verdict] = []
@@ -74,8 +75,11 @@ class Session:
 
     def image_cases_to_run(self) -> list[ImageCase]:
         """This shard's cases of distilled data."""
-        part, parts = self.config.getoption("shard") or (1, 1)
-        return self.image_cases[part - 1 :: parts]
+        return sharding.shard(self.image_cases, sharding.trained_networks, *self.shard)
+
+    @property
+    def shard(self) -> tuple[int, int]:
+        return self.config.getoption("shard") or (1, 1)
 
     @property
     def narrowed(self) -> bool:
@@ -97,8 +101,7 @@ class Session:
         fixtures.evaluation_code_hash()
         for method in dict.fromkeys(case.method for case in self.cases):
             compressors.code_hash(method)
-        part, parts = self.config.getoption("shard") or (1, 1)
-        mine = self.cases[part - 1 :: parts]
+        mine = sharding.shard(self.cases, sharding.compressed_weights, *self.shard)
         return [case for case in mine if question in (None, self.questions.get(case.id, QUESTIONS[0]))]
 
     @cached_property
@@ -129,21 +132,6 @@ class Session:
         """Whether the command line names the source: then it is an error that it cannot be had."""
         return any(source in name for name in self.config.getoption("sources") or ())
 
-    def properties(self, case: Case, record: Record, found: bool) -> dict[str, Any]:
-        """What a case leaves in its report: builtins, one scalar a property (JUnit and xdist need that)."""
-        properties: dict[str, Any] = {"record": record.keys["record"], "found": bool(found)}
-        if record.nll:
-            tokens = sum(sum(scores.tokens) for scores in record.nll.values())
-            loss = sum(sum(scores.nll) for scores in record.nll.values()) / tokens
-            properties["nll"] = round(float(loss), 6)
-            properties["finding"] = f"{loss:.3f} nats a token"
-        for name, scores in record.tasks.items():
-            correct = scores.correct_norm if scores.metric == "acc_norm" and scores.correct_norm else scores.correct
-            properties[f"{name}_{scores.metric}"] = round(float(sum(correct)) / len(correct), 6)
-        for name, texts in record.perplexity.items():
-            properties |= {f"{name}_{metric}": round(float(texts.metrics[metric]), 4) for metric in PERPLEXITIES}
-        return properties
-
     # -- hooks ------------------------------------------------------------------------------------
 
     @pytest.hookimpl(tryfirst=True)
@@ -163,6 +151,17 @@ class Session:
             pytest.exit("dry run: nothing was run", returncode=0)
         if problem := missing_device([*cases, *images]) if runs else "":
             raise pytest.UsageError(problem)
+        if runs:
+            self._check_store()
+
+    def _check_store(self) -> None:
+        """Before hours of work that could not be kept."""
+        from fixtures.files import StoreError, check_writable
+
+        try:
+            check_writable(self.root)
+        except StoreError as error:
+            raise pytest.UsageError(str(error)) from error
 
     def _print_plan(self, cases: list[Case]) -> None:
         from benchmarks.plan import plan
@@ -176,14 +175,13 @@ class Session:
         asked = config.option.markexpr or ""
         judge_only = config.getoption("judge_only")
 
-        # A question that no grid asks leaves one item without a case: it is not there, rather than skipped.
-        items[:] = [item for item in items if not _without_case(item)]
-
         def dropped(item: pytest.Item) -> bool:
+            if selection.without_case(item):
+                return True  # a question that no grid asks: not there, rather than skipped
             for name in ("speed", "claims"):
                 if item.get_closest_marker(name):
                     return name not in asked
-            return judge_only and is_case(item)
+            return judge_only and selection.is_case(item)
 
         gone = [item for item in items if dropped(item)]
         if gone:
@@ -193,7 +191,7 @@ class Session:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         if self.is_controller:
-            self._begin(sum(is_case(item) for item in session.items))
+            self._begin(sum(selection.is_case(item) for item in session.items))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
@@ -211,6 +209,7 @@ class Session:
         if not self.is_controller or "case" not in properties:
             return
         self.failures += report.failed
+        self.unwritten += report.failed and "unwritten" in properties
         if "unavailable" in properties:
             self.unavailable[str(properties["case"])] = str(properties["unavailable"])
         if report.when == "call":
@@ -233,7 +232,11 @@ class Session:
                 "command goes on from there. Nothing was judged."
             )
             return
-        session.exitstatus = self._finish(int(exitstatus), bool(judge_only))
+        status = self._finish(int(exitstatus), bool(judge_only))
+        # Nothing failed but the writing: that says nothing about the models.
+        if 0 < self.unwritten == session.testsfailed:
+            status = int(pytest.ExitCode.INTERNAL_ERROR)
+        session.exitstatus = status
 
     def _say_what_selects_nothing(self) -> None:
         markers, keywords = self.config.option.markexpr, self.config.option.keyword
@@ -272,7 +275,9 @@ class Session:
                 self.notes.append(f"baseline written: {path}\n{difference}")
         except (StoreError, GridError, judging.gate_error()) as error:
             self.notes.append(f"error: {error}")
-            status = status or int(pytest.ExitCode.TESTS_FAILED)
+            broken = isinstance(error, StoreError)
+            if status in (0, judging.INCONCLUSIVE_EXIT):
+                status = int(pytest.ExitCode.INTERNAL_ERROR if broken else pytest.ExitCode.TESTS_FAILED)
         return status
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
@@ -287,13 +292,3 @@ class Session:
             terminalreporter.write_line(line)
         if self.report:
             terminalreporter.write_line(f"report: {self.report}")
-
-
-def _without_case(item: pytest.Item) -> bool:
-    callspec = getattr(item, "callspec", None)
-    return callspec is not None and "case" in callspec.params and not isinstance(callspec.params["case"], Case)
-
-
-def is_case(item: pytest.Item) -> bool:
-    """Whether a test is a cell of a grid."""
-    return not {"case", "image_case"}.isdisjoint(getattr(item, "fixturenames", ()))

@@ -115,10 +115,10 @@ def _features(network: Any, pixels: Any, shape: Any) -> Any:
     """Of one network ``[n, features]``, in double precision."""
     import torch
 
-    from compressors.distillation import convnet
+    from compressors.distillation import fused
 
     with torch.no_grad():
-        parts = [convnet.features(network[None], part[None], shape)[0] for part in pixels.split(BATCH)]
+        parts = [fused.features(network[None], part[None], shape)[0] for part in pixels.split(BATCH)]
     return torch.cat(parts).double()
 
 
@@ -126,14 +126,14 @@ def attribution(parameters: Any, pixels: Any, labels: Any, shape: Any, image_set
     """``[nets, 2]``: share of |gradient of the answer's logit x input| in the foreground, and entropy over pixels."""
     import torch
 
-    from compressors.distillation import convnet
+    from compressors.distillation import fused
 
     batch = max(1, BATCH // 4 // len(parameters))
     front = (raw(pixels, image_set) > FOREGROUND).to(pixels.dtype)
     totals = torch.zeros(len(parameters), 2, device=pixels.device, dtype=torch.float64)
     for part, answer, where in zip(pixels.split(batch), labels.split(batch), front.split(batch), strict=True):
         leaf = part.expand(len(parameters), -1, -1, -1, -1).clone().requires_grad_()
-        chosen = convnet.logits(parameters, leaf, shape).gather(-1, answer.expand(len(parameters), -1)[..., None])
+        chosen = fused.logits(parameters, leaf, shape).gather(-1, answer.expand(len(parameters), -1)[..., None])
         (gradient,) = torch.autograd.grad(chosen.sum(), leaf)
         mass = (gradient * leaf).abs().sum(2).detach().double()  # [nets, n, size, size]
         share = mass / mass.sum((-1, -2), keepdim=True).clamp(min=1e-300)

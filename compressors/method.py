@@ -147,8 +147,7 @@ def parse(spelling: str | Method) -> Method:
     tokens = re.findall(r"-(w\d+g-\d+|[^-:+]+)", match["target"])
     target = _target(tokens, text)
     if target.kind not in entry.targets:
-        brackets = "(wanda)" if entry.takes_base else ""
-        shown = " or ".join(f"'{entry.name}{brackets}{_EXAMPLES[kind]}'" for kind in entry.targets)
+        shown = " or ".join(f"'{example(entry, kind)}'" for kind in entry.targets)
         raise MethodError(f"method {text!r}: {entry.name} is spelled like {shown}")
     if base is not None and target.kind not in algorithms()[base].targets:
         raise MethodError(f"method {text!r}: {base} does not take the target {target}")
@@ -180,12 +179,16 @@ def _settings_of(entry: Algorithm, suffixes: tuple[str, ...]) -> Mapping[str, Se
     return {**entry.settings, **RECONSTRUCTION_SETTINGS} if suffixes else entry.settings
 
 
-def _example(entry: Algorithm) -> str:
-    return entry.name + ("(wanda)" if entry.takes_base else "") + _EXAMPLES[entry.targets[0]]
+def example(entry: Algorithm, kind: str = "") -> str:
+    """How an algorithm is spelled with a target of this kind; the first that it takes unless given."""
+    target = _EXAMPLES[kind or entry.targets[0]]
+    if entry.name == "spqr":  # made for small groups
+        target = "-w4g16"
+    return entry.name + ("(wanda)" if entry.takes_base else "") + target
 
 
 def _examples() -> list[str]:
-    return [_example(entry) for entry in algorithms().values()]
+    return [example(entry) for entry in algorithms().values()]
 
 
 def _corrected(text: str, name: str, entry: Algorithm) -> str:
@@ -194,7 +197,7 @@ def _corrected(text: str, name: str, entry: Algorithm) -> str:
     try:
         return str(parse(corrected))
     except MethodError:
-        return _example(entry)
+        return example(entry)
 
 
 def _algorithm(name: str, text: str) -> Algorithm:

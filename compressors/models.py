@@ -1,9 +1,10 @@
 """Where the decoder blocks and linears of a causal language model are; which models and tokens are refused.
 
 Blocks and linears are found by what they are, not by a family's name. Refused, by the name of the layer: blocks that
-use a linear's weight without calling it (Mamba's ``dt_proj``), experts in 3-D parameters outside the interface that
-``transformers`` has for experts (Llama 4, JetMoe), blocks that share weights. Convolutions along the sequence stay
-dense, like norms.
+use a linear's weight without calling it (``dt_proj`` of Mamba and Jamba, RWKV), experts and gates in 3-D parameters
+outside the interface that ``transformers`` has for experts (Llama 4, JetMoe, RecurrentGemma), blocks sharing weights;
+and models whose blocks are of several classes in one list (OLMo Hybrid). Convolutions along the sequence stay dense,
+like norms.
 """
 
 from __future__ import annotations

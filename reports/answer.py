@@ -13,8 +13,8 @@ from reports.tables import Row, Table
 
 @dataclass(frozen=True)
 class Answer:
-    """One method of a model. ``sure`` is ``yes``, ``partly``, ``no`` (no difference seen), ``refused`` (a difference was
-    seen or not, but its gate is refused) or ``open`` (not judged). ``gate`` is the outcome of the source gate.
+    """One method of a model. ``sure`` is ``yes``, ``partly``, ``no`` (no difference seen), ``refused`` (whatever was
+    seen, its gate is refused) or ``open`` (not judged). ``gate`` is the outcome of the source gate.
     """
 
     model: str
@@ -57,15 +57,15 @@ def _answer(table: Table, row: Row) -> Answer:
     common = (table.model, group.method_name, table.outcome)
     rest = (_draws(table, row), group.setting, verdict.outcome if verdict else "")
     if row.best is None or verdict is None:
-        return Answer(*common, "open", "", why_open(row), lowest(table, row), *rest)
+        return Answer(*common, "open", "", f"{why_open(row)}{lowest(table, row)}", "", *rest)
     worst = verdict.details["order"][-1]
     gap = f"{worst}: {number(verdict.estimate or 0, table)} more"
     gap += f" ({number(verdict.low or 0, table)} to {number(verdict.high or 0, table)}){_share(table, row, verdict)}"
     sure, words = _told(table, row, verdict)
     if verdict.outcome == "refused":
-        return Answer(*common, "refused", row.best, f"{words}; refused: {verdict.reason}", gap, *rest)
+        return Answer(*common, "refused", row.best, f"{words}; its gate is refused", gap, *rest)
     if verdict.outcome == "inconclusive":
-        words += "; inconclusive: what would be seen exceeds the margin, more draws decide"
+        words += "; its gate is inconclusive: more draws decide"
     return Answer(*common, sure, row.best, words, gap, *rest)
 
 
@@ -98,7 +98,7 @@ def lowest(table: Table, row: Row) -> str:
     if len(text) < 2:
         return ""
     best = min(text, key=lambda c: c.mean)
-    return f"lowest so far, not judged: {best.source} {number(best.mean, table)}"
+    return f"; lowest mean so far: {best.source} ({number(best.mean, table)})"
 
 
 def _share(table: Table, row: Row, verdict: Verdict) -> str:

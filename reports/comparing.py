@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fixtures.records import Record
-from reports import statistics
+from reports import comparing_images, statistics
 from reports.distilled import is_image
 from reports.drawing import to_csv
 from reports.groups import Group, make_groups
@@ -23,6 +23,12 @@ from reports.statistics import Interval
 
 KINDS = ("code", "data", "model", "versions", "device", "settings")
 REFUSED = ("code", "data")  # kinds of difference that forbid pairing
+UNITS = {
+    "loss": (1, "nats a token"),
+    "accuracy": (100, "points"),
+    "nll": (1, "nats an image"),
+    "ece": (100, "points of ECE"),
+}
 UNKNOWN = "not recorded"
 ABSENT = "none"
 
@@ -44,7 +50,9 @@ class Difference:
 
 @dataclass(frozen=True)
 class Change:
-    """B minus A: damage in nats a token, or the share of right answers lost; ``subject`` is a case or a whole group."""
+    """B minus A: ``loss`` is damage in nats a token, ``accuracy`` the share of right answers lost; of distilled images
+    also ``nll`` in nats an image and ``ece``. ``subject`` is a case or a whole group.
+    """
 
     subject: str
     outcome: str
@@ -82,23 +90,35 @@ def compare(before: str | Path, after: str | Path) -> Comparison:
 
 
 def compare_records(manifest: dict[str, Any], before: Sequence[Record], after: Sequence[Record]) -> Comparison:
-    a, b = ({r.id: r for r in records if not is_image(r)} for records in (before, after))
-    images = sum(map(is_image, before)) + sum(map(is_image, after))
+    a, b = ({r.id: r for r in records} for records in (before, after))
     common = [name for name in a if name in b]
     found = Comparison(
         common, [name for name in a if name not in b], [name for name in b if name not in a],
         differences((a[name], b[name]) for name in common),
     )  # fmt: skip
-    if images:
-        found.notes.append(
-            f"{images} records of distilled images were left out: their seeds are compared in the report"
-        )
     if not found.refused:
-        cases = [a[name].case for name in common]
-        sides = [make_groups({**manifest, "cases": cases}, [side[name] for name in common]) for side in (a, b)]
+        images = [name for name in common if is_image(a[name])]
+        language = [name for name in common if not is_image(a[name])]
+        cases = [a[name].case for name in language]
+        sides = [make_groups({**manifest, "cases": cases}, [side[name] for name in language]) for side in (a, b)]
         for pair in zip(*sides, strict=True):
             _pair(found, *pair)
+        _pair_images(found, [(a[name], b[name]) for name in images])
     return found
+
+
+def _pair_images(found: Comparison, pairs: Sequence[tuple[Record, Record]]) -> None:
+    """Every case of distilled images, and those that differ in the distilled set alone together."""
+    groups: dict[str, list[tuple[Record, Record]]] = {}
+    for pair in pairs:
+        groups.setdefault(comparing_images.label(pair[0]), []).append(pair)
+        items = len(next(iter(pair[0].tasks.values())).target)
+        for outcome, interval, more in comparing_images.case_changes(*pair):
+            found.cases.append(Change(pair[0].id, outcome, interval, items, 1, **more))
+    for label, members in groups.items():
+        items = len(next(iter(members[0][0].tasks.values())).target)
+        for outcome, interval, more in comparing_images.group_changes(members):
+            found.groups.append(Change(label, outcome, interval, items, len(members), **more))
 
 
 def differences(pairs: Iterable[tuple[Record, Record]]) -> list[Difference]:
@@ -120,14 +140,24 @@ def _differences(a: Record, b: Record) -> Iterable[tuple[str, str, str, str]]:
         if one != other and UNKNOWN not in (one, other):
             rows.append((kind, what, one, other))
     keys = (a.keys.get("evaluation_key", UNKNOWN), b.keys.get("evaluation_key", UNKNOWN))
-    known = all("evaluation_code" in record.keys for record in (a, b))
+    known = is_image(a) or all("evaluation_code" in record.keys for record in (a, b))
     if not known and keys[0] != keys[1]:
         rows.append(("code", "key of the scores (an older record: code, data or versions)", *keys))
     return rows
 
 
 def _facts(record: Record) -> Iterable[tuple[tuple[str, str], Any]]:
-    case, environment = record.case, record.environment
+    yield from comparing_images.facts(record) if is_image(record) else _language_facts(record)
+    environment = record.environment
+    for name, value in environment.get("versions", {}).items():
+        yield ("versions", name), value
+    for name in ("processor", "machine", "cpu_capability", "system", "device_name"):
+        yield ("device", name), environment.get(name, UNKNOWN)
+    yield ("device", "device"), record.case.get("device", UNKNOWN)
+
+
+def _language_facts(record: Record) -> Iterable[tuple[tuple[str, str], Any]]:
+    case = record.case
     yield ("code", f"compressor {case['method']}"), record.keys.get("method_code", UNKNOWN)
     yield ("code", "scoring"), record.keys.get("evaluation_code", UNKNOWN)
     if case.get("draw"):
@@ -139,12 +169,8 @@ def _facts(record: Record) -> Iterable[tuple[tuple[str, str], Any]]:
     for name, task in record.tasks.items():
         yield ("data", f"items of {name}"), _hash([task.document_hash, task.prompt_hash, [task.metric]])
     yield ("model", f"files of {case['model']}"), record.keys.get("model_hash", UNKNOWN)
-    for name, value in environment.get("versions", {}).items():
-        yield ("versions", name), value
-    for name in ("processor", "machine", "cpu_capability", "system", "device_name"):
-        yield ("device", name), environment.get(name, UNKNOWN)
-    for name in ("device", "dtype", "threads", "batch_size"):
-        yield ("device" if name == "device" else "settings", name), case.get(name, UNKNOWN)
+    for name in ("dtype", "threads", "batch_size"):
+        yield ("settings", name), case.get(name, UNKNOWN)
 
 
 def _hash(value: Any) -> str:
@@ -240,8 +266,8 @@ def text(found: Comparison, names: Sequence[str], most: int = 40) -> str:
 
 
 def _line(change: Change) -> str:
-    i, scale = change.interval, 1 if change.outcome == "loss" else 100
-    unit = "nats a token" if change.outcome == "loss" else "points"
+    i = change.interval
+    scale, unit = UNITS[change.outcome]
     line = f"  {change.subject}: {i.estimate * scale:+.3g} [{i.low * scale:+.3g}, {i.high * scale:+.3g}] {unit}"
     line += f", {change.items} items"
     if change.draws > 1:

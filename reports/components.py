@@ -46,7 +46,7 @@ class Components:
 
 def components(table: Table) -> list[Components]:
     """Every calibrated method with two draws of some source."""
-    rows = [row for row in table.rows if is_calibrated(row.group.method) and row.outcome is not None]
+    rows = [row for row in table.held if is_calibrated(row.group.method)]
     return [part for part in map(of_row, rows) if part is not None]
 
 
@@ -86,7 +86,8 @@ def variance_components(table: Table) -> Drawing | None:
                 value = getattr(part, name)
                 if value is not None:
                     size = 8 if marker == "|" else 5
-                    ax.plot([value * k], [y + shift], marker=marker, color=PLACES[colour], ls="none", markersize=size)
+                    look = {"marker": marker, "color": PLACES[colour], "markersize": size}
+                    ax.plot([value * k], [y + shift], ls="none", clip_on=False, **look)  # one at 0 is whole
         ax.set_yticks(range(len(found)), [part.method for part in found])
         ax.set_ylim(-0.5, len(found) - 0.5)
         ax.set_xlim(left=0)

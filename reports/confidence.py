@@ -1,4 +1,8 @@
-"""Where tasks were scored: flips against the dense model, expected calibration error, Brier score, reliability."""
+"""Where tasks were scored: accuracy, flips against the dense model, and whether confidence matches accuracy.
+
+Calibration errors need a choice: a last-word task scores one continuation, whose probability is no confidence in the
+answer that the model gave. It has an accuracy, flips and a negative log-likelihood, and no ECE or Brier score.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fixtures.records import Record
+from fixtures.records import Record, TaskScores
 from reports import statistics
-from reports.drawing import Drawing, only_first, to_csv
+from reports.drawing import to_csv
 from reports.groups import Group, chosen
-from reports.svg import PLACES, canvas, series, to_svg
 
 BINS = 10
-LINES = 8  # in one diagram
+LEAST = 1e-30  # of a probability that was stored as 0
+MEASURES = ("accuracy", "worse", "better", "confidence", "gap", "ece", "brier", "nll")
+
+
+@dataclass(frozen=True)
+class TaskFigures:
+    """Of one record on one task: shares, ``nll`` in nats, ``brier`` 0 to 2; None where there is none."""
+
+    n: int
+    accuracy: float
+    worse: float | None
+    better: float | None
+    confidence: float | None
+    gap: float | None
+    ece: float | None
+    brier: float | None
+    nll: float
 
 
 @dataclass(frozen=True)
 class ConfidenceRow:
-    """Means over draws; accuracies, flips and ECE as shares. ``worse`` and ``better`` are None for the dense model."""
+    """Means over draws and their SD (None with one draw). ``worse`` and ``better``: answers lost and gained, as shares
+    of all items; None for the dense model. ``gap``: confidence minus accuracy, above 0 is over-confident.
+    """
 
     method: str
     task: str
@@ -28,21 +50,34 @@ class ConfidenceRow:
     accuracy: float
     worse: float | None
     better: float | None
-    ece: float
-    brier: float
-    confidence: float
+    ece: float | None
+    brier: float | None
+    confidence: float | None
+    gap: float | None
+    nll: float | None
+    accuracy_sd: float | None
+    ece_sd: float | None
+    brier_sd: float | None
+    nll_sd: float | None
 
 
 @dataclass(frozen=True)
 class ConfidenceTable:
+    """``overall`` has a row a method, means over ``tasks`` of equal weight; ``rows`` has one a task and method."""
+
     model: str
     rows: list[ConfidenceRow]
+    overall: list[ConfidenceRow]
+    tasks: list[str]
+    words: list[str]  # tasks without a choice
     uninformative: list[str]
     data: str
+    overall_data: str
+    compared: bool  # whether there is a dense record
 
 
 def confidence_tables(groups: Sequence[Group]) -> list[ConfidenceTable]:
-    """One table a model that has tasks; the dense model first."""
+    """One table a model and evaluation that has tasks; the dense model first."""
     models: dict[str, list[Group]] = {}
     for group in groups:
         if group.tasks:
@@ -51,92 +86,80 @@ def confidence_tables(groups: Sequence[Group]) -> list[ConfidenceTable]:
 
 
 def _table(model: str, groups: Sequence[Group]) -> ConfidenceTable:
-    rows: list[ConfidenceRow] = []
-    dense = next((group.dense for group in groups if group.dense), None)
-    for task in groups[0].tasks:
-        if dense is not None and task in dense.tasks:
-            rows.append(_row("dense", task, [dense], None))
-        for group in groups:
-            records = [r for r in group.records.values() if task in r.tasks]
-            if records:
-                rows.append(_row(group.method_name, task, records, dense))
-    names = list(ConfidenceRow.__dataclass_fields__)
-    data = to_csv(names, ([getattr(row, name) for name in names] for row in rows))
+    tasks, dense = groups[0].tasks, groups[0].dense
+    members: list[tuple[str, list[Record]]] = [("dense", [dense])] if dense is not None else []
+    members += [(g.method_name, list(g.records.values())) for g in groups if g.records]
+    found = {(name, task): _figures(records, task, dense) for name, records in members for task in tasks}
+    rows = [summarized(name, task, found[name, task]) for task in tasks for name, _ in members if found[name, task]]
+    overall = []
+    for name, _ in members:
+        per_task = [found[name, task] for task in tasks if found[name, task]]
+        if per_task and len({len(each) for each in per_task}) == 1:
+            overall.append(summarized(name, "mean", [_mean(each) for each in zip(*per_task, strict=True)]))
     informative = set(groups[0].informative)
-    return ConfidenceTable(model, rows, [t for t in groups[0].tasks if t not in informative], data)
+    first = members[0][1][0] if members else None
+    words = [t for t in tasks if first is not None and t in first.tasks and not has_choice(first.tasks[t])]
+    others = [t for t in tasks if t not in informative] if dense is not None else []
+    data, summary = (_csv(part) for part in (rows, overall))
+    return ConfidenceTable(model, rows, overall, tasks, words, others, data, summary, dense is not None)
 
 
-def _row(method: str, task: str, records: Sequence[Record], dense: Record | None) -> ConfidenceRow:
-    right = np.array([chosen(r.tasks[task]) for r in records], int)
-    eces, briers, confidences = [], [], []
-    for record in records:
-        scores = record.tasks[task]
-        top, hit = top_choice(scores)
-        eces.append(statistics.expected_calibration_error(top, hit, BINS))
-        briers.append(statistics.brier(scores.probabilities, scores.target))
-        confidences.append(float(np.mean(top)))
-    worse = better = None
-    if dense is not None and task in dense.tasks:
-        before = np.array(chosen(dense.tasks[task]), int)
-        if before.size == right.shape[1]:
-            worse = float(((before == 1) & (right == 0)).mean())
-            better = float(((before == 0) & (right == 1)).mean())
+def _csv(rows: Sequence[ConfidenceRow]) -> str:
+    names = list(ConfidenceRow.__dataclass_fields__)
+    return to_csv(names, ([getattr(row, name) for name in names] for row in rows))
+
+
+def has_choice(scores: TaskScores) -> bool:
+    return max((len(row) for row in scores.probabilities), default=0) > 1
+
+
+def _figures(records: Sequence[Record], task: str, dense: Record | None) -> list[TaskFigures]:
+    return [task_figures(record, task, dense) for record in records if task in record.tasks]
+
+
+def task_figures(record: Record, task: str, dense: Record | None = None) -> TaskFigures:
+    """Accuracy, flips against ``dense`` (None for itself, or if it has other items) and calibration of one record."""
+    scores = record.tasks[task]
+    right = np.array(chosen(scores), int)
+    worse = better = confidence = gap = ece = brier = None
+    if dense is not None and dense is not record and task in dense.tasks:
+        before = dense.tasks[task]
+        if (before.document_hash, before.prompt_hash) == (scores.document_hash, scores.prompt_hash):
+            known = np.array(chosen(before), int)
+            worse, better = float((known > right).mean()), float((known < right).mean())
+    top = top_choice(scores)[0] if has_choice(scores) else None
+    if top is not None:
+        confidence, gap = float(top.mean()), statistics.signed_gap(top, right)
+        ece = statistics.expected_calibration_error(top, right, BINS)
+        brier = statistics.brier(scores.probabilities, scores.target)
+    answered = np.array([row[t] for row, t in zip(scores.probabilities, scores.target, strict=True)])
+    nll = float(-np.log(np.maximum(answered, LEAST)).mean())
+    return TaskFigures(right.size, float(right.mean()), worse, better, confidence, gap, ece, brier, nll)
+
+
+def _mean(found: Sequence[TaskFigures]) -> TaskFigures:
+    """One record's figures over its tasks, of equal weight; calibration errors over those with a choice."""
+    means = {}
+    for name in MEASURES:
+        values = [v for one in found if (v := getattr(one, name)) is not None]
+        means[name] = float(np.mean(values)) if values else None
+    return TaskFigures(n=sum(one.n for one in found), **means)  # type: ignore[arg-type]
+
+
+def summarized(method: str, task: str, found: Sequence[TaskFigures]) -> ConfidenceRow:
+    """Mean and SD over draws."""
+    mean, sd = {}, {}
+    for name in MEASURES:
+        values = [v for one in found if (v := getattr(one, name)) is not None]
+        mean[name] = float(np.mean(values)) if values else None
+        # Against the first, so that equal draws have no spread at all and not that of rounding.
+        sd[name] = float(np.std(np.array(values) - values[0], ddof=1)) if len(values) > 1 else None
     return ConfidenceRow(
-        method, task, right.shape[1], len(records), float(right.mean()), worse, better,
-        float(np.mean(eces)), float(np.mean(briers)), float(np.mean(confidences)),
+        method, task, found[0].n, len(found), mean["accuracy"] or 0.0, mean["worse"], mean["better"], mean["ece"],
+        mean["brier"], mean["confidence"], mean["gap"], mean["nll"], sd["accuracy"], sd["ece"], sd["brier"], sd["nll"],
     )  # fmt: skip
 
 
-def top_choice(scores) -> tuple[np.ndarray, np.ndarray]:
-    """Probability of the likeliest choice of every item, and whether the answer was right.
-
-    With a single continuation (last-word tasks) that is the probability of the right word.
-    """
+def top_choice(scores: TaskScores) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Probability of the likeliest choice of every item, and whether the answer was right."""
     return np.array([max(p) for p in scores.probabilities]), np.array(chosen(scores), float)
-
-
-def reliability_drawing(groups: Sequence[Group]) -> Drawing | None:
-    """Accuracy against confidence on the informative tasks, a line a method, the dense model in ink."""
-    tasks = groups[0].informative
-    dense = groups[0].dense
-    if not tasks or dense is None:
-        return None
-    lines = [("dense", [dense])] + [(g.method_name, list(g.records.values())) for g in groups]
-    model, data = groups[0].name, []
-    with canvas(4.6, 3.9) as (figure, axes):
-        ax = axes[0, 0]
-        ax.plot([0, 1], [0, 1], color=PLACES["soft"], linewidth=0.9, linestyle=(0, (4, 3)))
-        for k, (name, records) in enumerate(lines):
-            picked = [top_choice(r.tasks[t]) for r in records for t in tasks if t in r.tasks]
-            if not picked:
-                continue
-            bins = statistics.reliability(
-                np.concatenate([p[0] for p in picked]), np.concatenate([p[1] for p in picked]), BINS
-            )
-            data += [[name, b.confidence, b.accuracy, b.n] for b in bins]
-            if k >= LINES:
-                continue
-            colour, marker = (PLACES["ink"], "o") if k == 0 else series(k - 1)
-            ax.plot(
-                [b.confidence for b in bins],
-                [b.accuracy for b in bins],
-                color=colour,
-                marker=marker,
-                linewidth=1.3,
-                markersize=4.2,
-                label=name,
-            )
-        ax.set_xlim(0, 1)
-        ax.set_ylim(0, 1)
-        ax.grid(True, axis="y")
-        ax.set_xlabel("confidence in the likeliest answer")
-        ax.set_ylabel("share right")
-        figure.legend(loc="outside right upper", fontsize=8.5)
-        svg = to_svg(figure, f"{model}: reliability diagram")
-    where = ", ".join(tasks)
-    caption = f"{BINS} bins of equal width over {where}, draws pooled; on the dashed line confidence equals accuracy."
-    caption += only_first(len(lines), LINES, "methods")
-    title = f"{model}: confidence against accuracy"
-    return Drawing(
-        f"{model}-reliability", title, caption, svg, to_csv(["method", "confidence", "accuracy", "items"], data)
-    )

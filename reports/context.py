@@ -9,20 +9,23 @@ from typing import Any
 
 from fixtures.records import Record, Verdict, label
 from reports import components, curves, figures, heat, likeness, task_strips
+from reports.accuracy import AccuracyTable, accuracy_table
 from reports.answer import Answer, answers, controls_note
-from reports.confidence import ConfidenceTable, confidence_tables, reliability_drawing
+from reports.confidence import ConfidenceTable, confidence_tables
 from reports.costs import Cost, costs
 from reports.distilled import DistilledTable, distilled_tables, is_image
-from reports.distilled_figure import reliability_drawings
+from reports.distilled_figure import distilled_reliability
 from reports.drawing import Drawing
 from reports.groups import Group
 from reports.headline import Headline, headlines
 from reports.heat import HeatMap
 from reports.notes import notes
+from reports.perplexities import PerplexityTable, perplexity_tables
+from reports.reliability import reliability_drawings
 from reports.tables import Table, make_tables
 from reports.terminal import ORDER
 
-SURENESS = ("yes", "partly", "no", "open")
+SURENESS = ("yes", "partly", "no", "refused", "open")
 DRAWN_MODELS = 8  # figures of more models would make the page heavy; their numbers are in the tables and the CSV
 
 
@@ -48,6 +51,19 @@ class Section:
     correlations: list[likeness.Correlation] = field(default_factory=list)
 
     @property
+    def blocks(self) -> list[tuple[str, list[Answer]]]:
+        """Answers by setting, the main one first: what was measured with other amounts stands apart."""
+        settings = dict.fromkeys([*self.table.settings, *(a.setting for a in self.answers)])
+        found = ((setting, [a for a in self.answers if a.setting == setting]) for setting in settings)
+        return [(setting, members) for setting, members in found if members]
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether every source gate that names a source is refused."""
+        gates = [answer.gate for answer in self.answers if answer.source]
+        return bool(gates) and set(gates) == {"refused"}
+
+    @property
     def decided(self) -> int:
         """Rank in the page: what was decided most surely comes first."""
         return min((SURENESS.index(answer.sure) for answer in self.answers), default=len(SURENESS))
@@ -61,6 +77,8 @@ class Context:
     verdicts: list[Verdict]
     counts: Counter[str]
     costs: list[Cost]
+    perplexities: list[PerplexityTable]
+    accuracies: list[AccuracyTable]
     confidence: list[ConfidenceTable]
     reliability: list[Drawing]
     dispersion: list[Drawing]
@@ -71,6 +89,7 @@ class Context:
     licences: list[dict[str, Any]]
     records: int
     planned: int
+    groups: list[Group]
 
     @property
     def gate_counts(self) -> str:
@@ -81,6 +100,22 @@ class Context:
     def machine(self) -> list[Verdict]:
         """Null controls: cases that were made again."""
         return [v for v in self.verdicts if v.gate in ("repeat", "noise_floor")]
+
+    @property
+    def gate_blocks(self) -> list[tuple[str, list[Verdict]]]:
+        """Verdicts by outcome, failures first, without those of the machine, which have a table of their own."""
+        own = {id(v) for v in self.machine}
+        found = ((o, [v for v in self.verdicts if v.outcome == o and id(v) not in own]) for o in ORDER)
+        return [(outcome, members) for outcome, members in found if members]
+
+    @property
+    def common(self) -> tuple[str, ...]:
+        """What every case shares and names leave out."""
+        return self.groups[0].common if self.groups else ()
+
+    def short(self, subject: str) -> str:
+        """The subject of a verdict without what every case shares."""
+        return " ".join(word for word in subject.split(" ") if word not in self.common)
 
     @property
     def title(self) -> str:
@@ -105,16 +140,19 @@ def gather(manifest: dict[str, Any], records: Sequence[Record], verdicts: Sequen
         verdicts=list(verdicts),
         counts=Counter(v.outcome for v in verdicts),
         costs=costs(groups),
+        perplexities=[table for model in _by_model(groups) for table in perplexity_tables(model)],
+        accuracies=[table for table in map(accuracy_table, _by_model(groups)) if table],
         confidence=confidence_tables(groups),
-        reliability=[d for d in map(reliability_drawing, _by_model(groups)) if d][:DRAWN_MODELS],
+        reliability=[d for model in _by_model(groups)[:DRAWN_MODELS] for d in reliability_drawings(model)],
         dispersion=[d for d in map(task_strips.every_draw, _by_model(groups)[:DRAWN_MODELS]) if d],
         distilled=distilled_tables(images),
-        distilled_drawings=reliability_drawings(images)[:DRAWN_MODELS],
+        distilled_drawings=distilled_reliability(images),
         notes=found,
         provenance=_provenance(used, manifest),
         licences=_licences(manifest.get("licences")),
         records=len(used) + len(images),
         planned=len(planned) + len(manifest.get("image_cases", [])),
+        groups=groups,
     )
 
 

@@ -14,10 +14,11 @@ from reports.groups import Group
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds and bytes of one method: medians over its cases, the highest peak of memory.
+    """Seconds and bytes of one method: medians over its cases, the lowest peak of memory.
 
-    ``forward`` is the part of ``compress`` that no calibrated method can do without, ``dense_memory`` the peak of the
-    case that only scores the dense model; None where a record does not say.
+    The lowest, since the peak of a process includes whatever earlier cases left behind. ``forward`` is the part of
+    ``compress`` that no calibrated method can do without, ``compress_memory`` the peak until then, ``dense_memory`` the
+    peak of the case that only scores the dense model; None where a record does not say.
     """
 
     label: str
@@ -26,6 +27,7 @@ class Cost:
     forward: float | None
     evaluate: float
     total: float
+    compress_memory: int | None
     memory: int
     dense_memory: int | None
     bits: float | None
@@ -51,13 +53,14 @@ def _cost(group: Group, records: Sequence[Record]) -> Cost:
         return float(np.median([r.seconds.get(name, 0.0) for r in records]))
 
     return Cost(
-        label=group.label,
+        label=f"{group.title} {group.method_name}",
         cases=len(records),
         compress=median("compress"),
         forward=float(np.median(passes)) if passes else None,
         evaluate=median("evaluate"),
         total=median("total"),
-        memory=max(r.peak_memory for r in records),
+        compress_memory=min((p for r in records if (p := r.compression.get("peak_memory"))), default=None),
+        memory=min(r.peak_memory for r in records),
         dense_memory=group.dense.peak_memory if group.dense and group.dense.peak_memory else None,
         bits=float(np.average([x["bits"] for x in linears], weights=sizes)) if sizes else None,
         sparsity=float(np.average([x["sparsity"] for x in linears], weights=sizes)) if sizes else None,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from reports.drawing import WIDTH, Drawing, legend, only_first, panels, to_csv
+from reports.figures import short_axis
 from reports.groups import is_calibrated
 from reports.svg import PLACES, canvas, series, to_svg
 from reports.tables import Cell, Row, Table
@@ -73,7 +74,7 @@ def _figure(
             ax.set_title(name)
             ax.set_xlabel(axis)
         for ax in axes[:, 0]:
-            ax.set_ylabel("nats a token above dense" if table.outcome == "loss" else "points lost")
+            ax.set_ylabel(short_axis(table))
         legend(figure, sources)
         svg = to_svg(figure, f"{table.model}: damage by {axis}")
     caption += only_first(len(curves), PANELS, "methods")

@@ -112,7 +112,7 @@ def _gates(rows: Sequence[Row]) -> str:
 
 
 def _prices(table: Table, rows: Sequence[Row]) -> str:
-    """What the wrong source costs where one is surely worse, else how far the sources lie apart; and the draws."""
+    """What the wrong source costs where it is told apart, else how far the sources lie apart; and the draws."""
     found = [(row, row.source) for row in rows if row.source and row.source.estimate is not None]
     worse = [verdict.estimate or 0.0 for row, verdict in found if verdict.details["order"][-1] not in row.tied]
     gaps = worse or [verdict.estimate or 0.0 for _, verdict in found]
@@ -120,10 +120,13 @@ def _prices(table: Table, rows: Sequence[Row]) -> str:
     if not gaps or not spreads:
         return ""
     gap, spread = _span(gaps, table), _span(spreads, table)
-    some = f" where it is surely worse ({len(worse)} of {len(rows)} methods)" if len(worse) < len(rows) else ""
-    price = (
-        f"The wrong source costs {gap} {unit(table)}{some}" if worse else f"The sources lie {gap} {unit(table)} apart"
-    )
+    if len(worse) == len(rows):
+        price = f"The wrong source costs {gap} {unit(table)}"
+    elif worse:
+        where = f"{len(worse)} of {len(rows)} methods"
+        price = f"Where the highest source is told apart from the lowest ({where}), it costs {gap} {unit(table)} more"
+    else:
+        price = f"The sources lie {gap} {unit(table)} apart"
     return f" {price}; another draw of the same source moves the result by {spread} (SD)."
 
 
@@ -141,7 +144,7 @@ def _silent(tables: Sequence[Table], nothing_else: bool) -> list[Headline]:
         reasons.setdefault(_reason(table), []).append(table)
     found = []
     for (lead, rest), members in reasons.items():
-        so_far = " ".join(text for text in map(_so_far, members) if text)
+        so_far = " ".join(text for t in members if (text := _so_far(t, len(members) > 1)))
         start = f"{listed([t.model for t in members])}: {lead}."
         found.append(Headline(start, f"{rest} {so_far}".rstrip()))
     if nothing_else:
@@ -164,13 +167,11 @@ def _reason(table: Table) -> tuple[str, str]:
         planned = sum(row.group.planned_records for row in judged)
         return "too few records to name a source", f"Its source gates lack {missing} of {planned} planned records."
     assert judged[0].source is not None
-    return (
-        "its source gates could not be judged",
-        f"{judged[0].source.reason[:1].upper()}{judged[0].source.reason[1:]}.",
-    )
+    reason = judged[0].source.reason
+    return "its source gates could not be judged", f"{reason[:1].upper()}{reason[1:]}."
 
 
-def _so_far(table: Table) -> str:
+def _so_far(table: Table, named: bool) -> str:
     """Which source has the lowest mean for most methods, without a judgement."""
     rows = next((rows for s in table.settings if (rows := _calibrated(table, s))), [])
     best = []
@@ -181,4 +182,5 @@ def _so_far(table: Table) -> str:
     if not best:
         return ""
     source, count = Counter(best).most_common(1)[0]
-    return f"Lowest mean so far, not judged: {source}, for {count} of {len(best)} methods of {table.model}."
+    of = f" of {table.model}" if named else ""
+    return f"Lowest mean so far, not judged: {source}, for {count} of {len(best)} methods{of}."

@@ -63,6 +63,9 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> tuple[Store, int]:
     """
     stores = [open_store(folder) for folder in folders]
     contents = [read(store) for store in stores]
+    for folder, (_, records, _) in zip(folders, contents, strict=True):
+        if not records:
+            raise MergeError(f"{folder} holds no readable record; merge joins runs that have some")
     _refuse_conflicts(stores, contents)
     target = Store(out)
     cases: dict[str, dict[str, Any]] = {}

@@ -19,7 +19,8 @@ def notes(manifest: dict[str, Any], records: Sequence[Record], groups: Sequence[
         lines.append(f"{len(foreign)} records belong to no case of this run and were left out: {foreign[0]} ...")
     if manifest.get("set_aside"):
         lines.append(f"{len(manifest['set_aside'])} unreadable records were set aside: {manifest['set_aside'][0]}")
-    lines += [*_far_domains(groups), *_single_draws(groups), *_cut_documents(records), *_one_document(records)]
+    lines += [*_far_domains(groups), *_single_draws(groups), *_cleaned(records), *_cut_documents(records)]
+    lines += _one_document(records)
     for name, counts in _repairs(records).items():
         lines += [f"{name}: {text}" for text in counts]
     return lines
@@ -52,6 +53,16 @@ def _single_draws(groups: Sequence[Group]) -> Iterable[str]:
         group.name for group in groups if is_calibrated(group.method) and group.planned_draws < 2
     ):
         yield f"{model}: one draw a source, so no gate asks about draws or sources there (two draws, better five)"
+
+
+def _cleaned(records: Sequence[Record]) -> Iterable[str]:
+    """Documents that a source lost before it was drawn from, a line a source."""
+    counts = {label(r.draw["source"]): r.draw["cleaned_documents"] for r in records if r.draw.get("cleaned_documents")}
+    for name, found in counts.items():
+        words = [f"{found[kind]} {word}" for kind, word in (("empty", "empty"), ("duplicates", "repeated"))]
+        dropped = [text for text in words if not text.startswith("0 ")]
+        if dropped:
+            yield f"{name}: of {found['read']} documents {' and '.join(dropped)} ones were dropped"
 
 
 def _cut_documents(records: Sequence[Record]) -> Iterable[str]:

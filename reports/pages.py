@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -16,20 +17,21 @@ import numpy as np
 
 from fixtures.records import PERPLEXITIES, Record, Verdict
 from reports import distilled
-from reports.answer import Answer
 from reports.components import components_csv
 from reports.context import Context, gather
 from reports.costs import costs_csv
 from reports.drawing import to_csv
+from reports.figures import cells_csv
 from reports.groups import chosen
 from reports.likeness import Correlation
+from reports.markdown import markdown
+from reports.numbers import number, percent, plain, significant
+from reports.perplexities import WORDS
 from reports.svg import DARK, LIGHT, standalone, unique_ids
-from reports.tables import Table
-from reports.terminal import ORDER, cell_text, mark, verdict_text
+from reports.terminal import ORDER, mark
 
 TEMPLATES = Path(__file__).parent / "templates"
 BYTES_OF_PLAIN_DATA = 100_000  # beyond, a table's data is gzipped within the page
-BYTES_IN_MARKDOWN = 900_000  # a step summary on GitHub takes 1 MiB and drops anything longer whole
 
 
 def write_all(manifest: dict[str, Any], records: Sequence[Record], verdicts: Sequence[Verdict], folder: Path) -> Path:
@@ -78,10 +80,13 @@ def html(context: Context) -> str:
         costs_csv=costs_csv,
         verdicts_csv=verdicts_csv,
         correlations_csv=correlations_csv,
-        cell_text=cell_text,
         mark=mark,
-        number=_number,
-        percent=_percent,
+        number=number,
+        plain=plain,
+        cells_csv=cells_csv,
+        significant=significant,
+        perplexity_words=WORDS,
+        percent=percent,
         points=distilled.percent,
         light=LIGHT,
         dark=DARK,
@@ -102,18 +107,13 @@ def _data_link(name: str, text: str) -> Any:
     return Markup('<a class="get" download="{}.{}" href="{}">data (CSV)</a>').format(_slug(name), suffix, href)
 
 
-def _number(value: float | None, digits: int = 3) -> str:
-    if value is None:
-        return ""
-    return f"{value:.{digits}g}".replace("-", "\u2212")
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{share:.0%}"
-
-
 def _slug(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-._" else "_" for c in name)
+
+
+def _finite(values: dict[str, float]) -> dict[str, float | None]:
+    """JSON has no infinity: a perplexity beyond every number is null there, and "infinite" for people."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def _builtin(value: Any) -> Any:
@@ -207,51 +207,27 @@ def as_json(context: Context) -> dict[str, Any]:
             for s in context.sections
             for p in s.correlations
         ],
+        "perplexities": [
+            {"model": t.model, "text": t.text, "texts": t.texts, **vars(row), "mean": _finite(row.mean)}
+            for t in context.perplexities
+            for row in t.rows
+        ],
+        "mean_accuracies": [
+            {
+                "model": t.model,
+                "method": row.method,
+                "draws": {s: v.tolist() for s, v in row.draws.items()},
+                "sd": row.sd,
+                "range": row.range,
+            }
+            for t in context.accuracies
+            for row in t.rows
+        ],
         "costs": [vars(cost) for cost in context.costs],
         "distilled": [asdict(row) | {"model": t.model} for t in context.distilled for row in t.rows],
-        "confidence": [vars(row) | {"model": t.model} for t in context.confidence for row in t.rows],
+        "confidence": [vars(row) | {"model": t.model} for t in context.confidence for row in [*t.overall, *t.rows]],
         "verdicts": [verdict.to_dict() for verdict in context.verdicts],
         "notes": context.notes,
         "provenance": dict(context.provenance),
         "licences": context.licences,
     }
-
-
-def markdown(context: Context) -> str:
-    """The answer, tables, gates and notes; cut at a size that GitHub still shows."""
-    parts = [f"# {context.title}", *(f"**{line.lead}** {line.rest}" for line in context.headlines)]
-    for section in context.sections:
-        parts.append(f"## {section.table.model}: {section.table.title}\n\n{_markdown_table(section.table)}")
-        if section.answers:
-            parts.append("\n".join(_markdown_answer(answer) for answer in section.answers))
-    for table in context.distilled:
-        parts.append(f"## {table.model}: networks trained on distilled images\n\n{distilled.markdown(table)}")
-    counts = ", ".join(f"{context.counts[o]} {o}" for o in ORDER if context.counts[o]) or "none was judged"
-    parts.append(f"## Gates: {counts}")
-    shown = [v for o in ORDER for v in context.verdicts if v.outcome == o]
-    parts.append("\n".join(f"- {_escaped(verdict_text(v))}" for v in shown))
-    if context.notes:
-        parts.append("## Repaired, skipped or missing\n\n" + "\n".join(f"- {_escaped(line)}" for line in context.notes))
-    text = "\n\n".join(part for part in parts if part) + "\n"
-    if len(text.encode()) > BYTES_IN_MARKDOWN:
-        text = text.encode()[:BYTES_IN_MARKDOWN].decode(errors="ignore") + "\n\n(cut here: see report.html)\n"
-    return text
-
-
-def _markdown_answer(answer: Answer) -> str:
-    gap = f"; {answer.gap}" if answer.gap else ""
-    return f"- **{answer.method}**: {answer.source or 'open'}; {answer.words}{gap}. Another draw: {answer.draws}."
-
-
-def _markdown_table(table: Table) -> str:
-    lines = ["| method | " + " | ".join(table.sources) + " |", "|---" * (len(table.sources) + 1) + "|"]
-    for row in table.rows:
-        cells = [cell_text(table, row.cells[s], mark(row, s)).strip() if s in row.cells else "" for s in table.sources]
-        name = row.group.method_name
-        lines.append(f"| {name} | " + " | ".join(_escaped(c) for c in cells) + " |")
-    dense = "" if table.dense is None else f" Dense: {table.dense * table.scale:.{table.digits}f}."
-    return "\n".join(lines) + f"\n\nMean ± SD over draws; \\* best source, = not told apart from it.{dense}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("*", "\\*")

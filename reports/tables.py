@@ -13,6 +13,8 @@ from fixtures.records import Record, Verdict, label
 from reports import statistics
 from reports.groups import OUTCOMES, Group, Outcome, is_calibrated, make_groups, planned_outcomes
 
+MOST_ACROSS = 8  # columns of mean and SD that a page shows without scrolling
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -90,6 +92,25 @@ class Table:
     def of(self, setting: str) -> list[Row]:
         """Rows of one setting that hold figures."""
         return [row for row in self.rows if row.group.setting == setting and row.cells]
+
+    @property
+    def held(self) -> list[Row]:
+        """Rows that hold figures, setting after setting."""
+        return [row for setting in self.settings for row in self.of(setting)]
+
+    @property
+    def without(self) -> list[tuple[str, list[str]]]:
+        """(reason, names) of rows without a figure."""
+        found: dict[str, list[str]] = {}
+        for row in self.rows:
+            if not row.cells:
+                found.setdefault(row.problem or "no draw has a record", []).append(row.group.method_name)
+        return list(found.items())
+
+    @property
+    def upright(self) -> bool:
+        """Sources down and methods across: where sources are many and methods few, that is what fits a page."""
+        return len(self.sources) > MOST_ACROSS and len(self.held) < len(self.sources)
 
     @property
     def relative(self) -> bool:

@@ -7,7 +7,7 @@ A claim without records is *not run*, and says which command would make them.
 
 from __future__ import annotations
 
-from benchmarks.claims.evidence import Agreement, Bootstrap, Cell, Component, Effect, Exact, Order, Rank
+from benchmarks.claims.evidence import Agreement, Cell, Component, Effect, Exact, Order, Pivots, Rank
 from benchmarks.claims.rules import CANNOT_TELL, DOES_NOT, NOT_RUN, REPLICATES, decide
 
 __all__ = [
@@ -16,12 +16,12 @@ __all__ = [
     "NOT_RUN",
     "REPLICATES",
     "Agreement",
-    "Bootstrap",
     "Cell",
     "Component",
     "Effect",
     "Exact",
     "Order",
+    "Pivots",
     "Rank",
     "decide",
 ]

@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks.claims.judge import CORRECTED, ClaimError, judge, load
 from benchmarks.claims.paper_table import paper_tables
+from benchmarks.claims.replays import replayed
 from benchmarks.claims.table import as_json, line, markdown
 from benchmarks.claims.world import World
 from fixtures.bundle import SUFFIX, BundleError, bundled, read_bundle
@@ -26,13 +27,19 @@ from fixtures.store import Store
 
 
 def records_of(path: Path) -> Iterator[Record]:
-    """The records of a store, or of a bundle (a folder of ``*.jsonl.xz``). Raises ``ClaimError`` if it is neither."""
+    """The records of a store, or of a bundle (a folder of ``*.jsonl.xz``). Raises ``ClaimError`` if it has none."""
     if (path / "records").is_dir():
-        yield from Store(path).records()
+        found = Store(path).records()
     elif bundled(path):
-        yield from read_bundle(bundled(path))
+        found = read_bundle(bundled(path))
     else:
         raise ClaimError(f"{path} is neither a store (a folder with 'records') nor a bundle (files *{SUFFIX})")
+    empty = True
+    for record in found:
+        empty = False
+        yield record
+    if empty:
+        raise ClaimError(f"{path} holds no readable record; pytest benchmarks --store {path} makes some")
 
 
 def published(path: Path | None) -> dict[str, dict[str, np.ndarray]]:
@@ -67,7 +74,7 @@ def default_published() -> Path | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: 0, or 2 with a message for stores or claims that cannot be read."""
+    """The exit status: 0, or 2 with a message for stores or claims that cannot be read, or hold no record."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.claims", description=__doc__)
     parser.add_argument(
         "--store", type=Path, action="append", required=True, help="a run's folder or a bundle; repeat it"
@@ -75,6 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="folder of claims.json and claims.md (default: the first store)")
     parser.add_argument("--only", help="ids, e.g. A1,B5")
     parser.add_argument("--published", type=Path, help="CSV of published per-draw accuracies (claim M4)")
+    parser.add_argument(
+        "--replay", type=int, default=0, metavar="N", help="make N draws a model again here (claim A24)"
+    )
     options = parser.parse_args(arguments)
     try:
         claims = load()
@@ -85,8 +95,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # The correction is over the whole family, whatever is asked for.
             families = {name[0] for name in wanted} & set(CORRECTED)
             claims = [claim for claim in claims if claim.id in wanted or claim.family in families]
+        figures = published(options.published or default_published())
         held = [record for path in options.store for record in records_of(path)]
-        world = World(held, published(options.published or default_published()))
+        world = World(held, figures)
+        if options.replay:
+            world.replays, problems = replayed(world.records, options.replay)
+            print(*(f"not replayed: {problem}" for problem in problems), sep="\n", file=sys.stderr)
         results = [r for r in judge(claims, world) if not options.only or r.claim.id in wanted]
     except (ClaimError, BundleError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.claims.common import Settings, gather, generator, resampled, shown
+from benchmarks.claims.common import Settings, enough, gather, generator, resampled, shown
 from benchmarks.claims.evidence import Cell, Effect
 from benchmarks.claims.world import NoEvidence, Panel, World, ordinary
 from fixtures.records import label
@@ -144,7 +144,7 @@ def spread_law(world: World, settings: Settings) -> list[Cell]:
                         table, _ = stack(panels, method, outcome)
                     except NoEvidence:
                         continue
-                    if not table.var(axis=2).all():
+                    if not table.var(axis=2).all() or not enough(table):
                         continue
 
                     def slope(held: np.ndarray, weights: np.ndarray = weights) -> float:

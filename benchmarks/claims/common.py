@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from benchmarks.claims.evidence import Bootstrap, Cell, Component
+from benchmarks.claims.evidence import Cell, Component, Effect
 from benchmarks.claims.world import NoEvidence, Panel, View, World
 from fixtures.records import Record, fingerprint
+from reports.statistics import Interval
 from reports.statistics.one_way import one_way
 
 SHARE = 0.02  # the practical margin: this share of the damage
 ROUNDS = 1000
+FEWEST = 3  # draws of a source to resample
 Settings = dict[str, Any]
 
 
@@ -101,12 +104,32 @@ def component_of(table: np.ndarray) -> float:
 
 def resampled(
     table: np.ndarray, statistic: Callable[[np.ndarray], float], rng: np.random.Generator, rounds: int = ROUNDS
-) -> Bootstrap:
-    """Bootstrap over draws within sources; ``table`` ``[..., n_sources, n_draws]``: a draw is one for all methods."""
+) -> Effect:
+    """Pivots over draws within sources; ``table`` ``[..., n_sources, n_draws]``: a draw is one for all methods.
+
+    Raises ``ValueError`` below ``FEWEST`` draws, of which resampling makes hardly anything new.
+    """
     sources, draws = table.shape[-2:]
+    if draws < FEWEST:
+        raise ValueError(f"{FEWEST} draws a source are needed to resample them; there are {draws}")
     samples = np.empty(rounds)
     for k in range(rounds):
         picks = rng.integers(0, draws, (sources, draws))
         index = np.broadcast_to(picks, table.shape)
         samples[k] = statistic(np.take_along_axis(table, index, axis=-1))
-    return Bootstrap(float(statistic(table)), samples)
+    return of_samples(float(statistic(table)), samples, draws, sources * (draws - 1))
+
+
+def of_samples(estimate: float, samples: np.ndarray, units: int, df: int) -> Effect:
+    """A t interval from bootstrap samples: their SD is too small by the root of (n - 1) / n, and is itself estimated.
+
+    Quantiles of the samples cover far less than they say with three to five units (85 % for 95 %).
+    """
+    good = samples[np.isfinite(samples)]
+    error = float(good.std(ddof=1)) * (units / (units - 1)) ** 0.5 if good.size > 1 else math.inf
+    return Effect(Interval.of_t(estimate, error, df))
+
+
+def enough(table: np.ndarray) -> bool:
+    """Whether there are draws enough to resample."""
+    return table.shape[-1] >= FEWEST

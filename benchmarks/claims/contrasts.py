@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 
 from benchmarks.claims.amounts import TOLERANCE
-from benchmarks.claims.common import SHARE, Settings, chosen_methods, gather, generator, resampled, shown, views
+from benchmarks.claims.common import (
+    SHARE,
+    Settings,
+    chosen_methods,
+    gather,
+    generator,
+    of_samples,
+    resampled,
+    shown,
+    views,
+)
 from benchmarks.claims.evidence import Cell, Effect, Rank
 from benchmarks.claims.world import NoEvidence, View, World
 from reports.statistics.group_contrast import group_contrast
@@ -163,15 +173,13 @@ def _of_draws(held: dict[int, Any], measure: str) -> np.ndarray:
 def _difference(a: np.ndarray, b: np.ndarray, y: np.ndarray, rng: np.random.Generator):
     from scipy.stats import spearmanr
 
-    from benchmarks.claims.evidence import Bootstrap
-
     def gap(index: np.ndarray) -> float:
         if len(set(index)) < 4:
             return float("nan")
         return abs(spearmanr(a[index], y[index])[0]) - abs(spearmanr(b[index], y[index])[0])
 
     samples = np.array([gap(rng.integers(0, len(y), len(y))) for _ in range(500)])
-    return Bootstrap(float(gap(np.arange(len(y)))), samples)
+    return of_samples(float(gap(np.arange(len(y)))), samples, len(y), len(y) - 1)
 
 
 def _measures(view: View, method: str) -> dict[str, dict[str, float]]:

@@ -8,17 +8,18 @@ from itertools import pairwise
 import numpy as np
 
 from benchmarks.claims.common import (
+    FEWEST,
     SHARE,
     Settings,
     chosen_methods,
     gather,
     generator,
     machine_noise,
-    resampled,
+    of_samples,
     shown,
     views,
 )
-from benchmarks.claims.evidence import Bootstrap, Cell, Component, Effect, Order, Rank
+from benchmarks.claims.evidence import Cell, Component, Effect, Order, Pivots, Rank
 from benchmarks.claims.world import NoEvidence, View, World
 from reports.statistics import VarianceComponent, variance_component
 from reports.statistics.one_way import detectable_component
@@ -130,7 +131,7 @@ def source_beyond_draw(world: World, settings: Settings) -> list[Cell]:
     return gather(cells())
 
 
-def pivots(table: np.ndarray, rng: np.random.Generator, rounds: int = 4000) -> Bootstrap:
+def pivots(table: np.ndarray, rng: np.random.Generator, rounds: int = 4000) -> Pivots:
     """SD between sources minus SD of draws, by generalized pivots (Weerahandi 1993): sources count as a sample.
 
     ``table`` ``[n_sources, n_draws]``. The quantities behind the mean squares are chi-square, whatever the sources.
@@ -146,14 +147,6 @@ def pivots(table: np.ndarray, rng: np.random.Generator, rounds: int = 4000) -> B
     return Pivots(float(estimate**0.5 - (within / (k * (n - 1))) ** 0.5), difference)
 
 
-class Pivots(Bootstrap):
-    """Pivotal samples are used as they are: their centre is part of what they say."""
-
-    @property
-    def _centred(self) -> np.ndarray:
-        return self.samples
-
-
 def task_sensitivity(world: World, settings: Settings) -> list[Cell]:
     """A5: SD over draws of a task's accuracy, net of the items', minus the median of the other tasks."""
 
@@ -164,7 +157,9 @@ def task_sensitivity(world: World, settings: Settings) -> list[Cell]:
             tasks = sorted(panel.dense.tasks)
             seen = {task: panel.view(f"acc:{task}") for task in tasks}
             for method in chosen_methods(panel, settings):
-                sources = panel.sources([method])
+                sources = [s for s in panel.sources([method]) if len(panel.cells[method, s]) >= FEWEST]
+                if not sources:
+                    continue
                 tables = {task: [seen[task].matrix(method, s) for s in sources] for task in tasks}
                 for task in settings["tasks"]:
                     evidence = _above_median(tables, task, generator("A5", panel.name, method, task))
@@ -174,7 +169,7 @@ def task_sensitivity(world: World, settings: Settings) -> list[Cell]:
     return gather(cells())
 
 
-def _above_median(tables: dict[str, list[np.ndarray]], task: str, rng: np.random.Generator) -> Bootstrap:
+def _above_median(tables: dict[str, list[np.ndarray]], task: str, rng: np.random.Generator) -> Effect:
     def excess(matrices: dict[str, list[np.ndarray]]) -> float:
         sds = {name: variance_component(held).sd for name, held in matrices.items()}
         return sds[task] - float(np.median([sd for name, sd in sds.items() if name != task]))
@@ -184,7 +179,8 @@ def _above_median(tables: dict[str, list[np.ndarray]], task: str, rng: np.random
         picks = [rng.integers(0, m.shape[1], m.shape[1]) for m in tables[task]]
         again = {t: [m[:, p] for m, p in zip(held, picks, strict=True)] for t, held in tables.items()}
         samples.append(excess(again))
-    return Bootstrap(excess(tables), np.array(samples))
+    draws = [held.shape[1] for held in tables[task]]
+    return of_samples(excess(tables), np.array(samples), min(draws), sum(draws) - len(draws))
 
 
 def hidden_by_perplexity(world: World, settings: Settings) -> list[Cell]:
@@ -249,9 +245,3 @@ def item_share(world: World, settings: Settings) -> list[Cell]:
                 yield Cell(name, "", evidence, "share of the variance", settings["margin"], detail)
 
     return gather(cells())
-
-
-def resampled_component(view: View, method: str, rng: np.random.Generator) -> Bootstrap:
-    """SD between sources, resampled over draws."""
-    table = view.table([method], view.panel.sources([method]))[0]
-    return resampled(table, lambda t: max(0.0, float(t.mean(axis=1).var(ddof=1))) ** 0.5, rng)

@@ -70,51 +70,46 @@ class Effect(Evidence):
 
 
 @dataclass(frozen=True)
-class Bootstrap(Evidence):
-    """An effect whose distribution was resampled; the deviations are centred, since noise biases what is squared."""
+class Pivots(Evidence):
+    """An effect with samples of its generalized pivot (Weerahandi 1993), whose centre is part of what they say."""
 
     estimate: float
     samples: np.ndarray = field(repr=False)
 
     @property
-    def _centred(self) -> np.ndarray:
-        good = self.samples[np.isfinite(self.samples)]
-        return self.estimate + good - good.mean()
-
-    @property
     def low(self) -> float:  # type: ignore[override]
-        return float(np.quantile(self._centred, 0.025))
+        return float(np.quantile(self.samples, 0.025))
 
     @property
     def high(self) -> float:  # type: ignore[override]
-        return float(np.quantile(self._centred, 0.975))
+        return float(np.quantile(self.samples, 0.975))
 
     @property
     def p(self) -> float:  # type: ignore[override]
-        values = self._centred
+        values = self.samples
         side = min(int((values <= 0).sum()), int((values >= 0).sum()))
         return min(1.0, 2 * (1 + side) / (values.size + 1))
 
     @property
     def detectable(self) -> float:  # type: ignore[override]
-        return detectable_difference(float(self._centred.std(ddof=1)), sided=2)
+        return detectable_difference(float(self.samples.std(ddof=1)), sided=2)
 
     def inner(self) -> tuple[float, float]:
-        low, high = np.quantile(self._centred, [0.05, 0.95])
+        low, high = np.quantile(self.samples, [0.05, 0.95])
         return float(low), float(high)
 
     def p_within(self, margin: float) -> float:
-        values = self._centred
+        values = self.samples
         outside = max(int((values >= margin).sum()), int((values <= -margin).sum()))
         return (1 + outside) / (values.size + 1)
 
     def p_less(self, than: float) -> float:
         """One-sided p value of the hypothesis that the effect is at least ``than``."""
-        values = self._centred
+        values = self.samples
         return (1 + int((values >= than).sum())) / (values.size + 1)
 
     def p_greater(self, than: float) -> float:
-        values = self._centred
+        values = self.samples
         return (1 + int((values <= than).sum())) / (values.size + 1)
 
 
@@ -135,11 +130,11 @@ class Component(Evidence):
 class Order(Evidence):
     """Adjacent pairs of an ordering, each positive if it is as claimed; the estimate is that of the least sure pair."""
 
-    pairs: Sequence[Effect | Bootstrap]
+    pairs: Sequence[Effect | Pivots]
     names: Sequence[str] = ()
 
     @property
-    def weakest(self) -> Effect | Bootstrap:
+    def weakest(self) -> Effect | Pivots:
         return min(self.pairs, key=lambda pair: (pair.estimate > 0, -pair.p if pair.estimate > 0 else pair.p))
 
     @property

@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.claims import outcomes
 from benchmarks.claims.amounts import TOLERANCE
 from benchmarks.claims.common import Settings, gather, shown, twins
-from benchmarks.claims.evidence import Bootstrap, Cell, Effect, Exact
+from benchmarks.claims.evidence import Cell, Effect, Exact
 from benchmarks.claims.world import NoEvidence, World
 from fixtures.records import Record, fingerprint, label
 from reports.groups import CONTROLS, is_calibrated
@@ -114,7 +114,9 @@ def _adjacent(name: str, groups: dict[str, np.ndarray], higher: bool) -> Iterato
 
 
 def draws_disjoint(world: World, settings: Settings) -> list[Cell]:
-    """M5: every seed gives other tokens, and draws of a source share no document."""
+    """M5: every seed gives other tokens, draws of a source share no document, and no window is out of reach: those of
+    a stream leave no gap, and that of a document may start at every token that leaves room for it.
+    """
 
     def cells() -> Iterator[Cell]:
         groups: dict[tuple[str, str, str], dict[int, Record]] = defaultdict(dict)
@@ -135,13 +137,42 @@ def draws_disjoint(world: World, settings: Settings) -> list[Cell]:
                 tokens.add(record.draw["sha256"])
         for model, (checked, broken) in totals.items():
             yield Cell(f"{model}, draws by source and shape", "", Exact(checked, broken), "draws that overlap")
+            made = [record for key, held in groups.items() if key[0] == model for record in held.values()]
+            gaps = _gaps(made)
+            if gaps.checked:
+                yield Cell(f"{model}, windows of a stream", "", gaps, "windows after a gap")
+        if groups:
+            yield Cell("any model, windows of a document", "", _out_of_reach(), "starts that no seed draws")
 
     return gather(cells())
 
 
+def _gaps(records: list[Record]) -> Exact:
+    """Windows of one document that follow each other in a stream: each begins where the last ended."""
+    checked = broken = 0
+    for record in records:
+        draw, windows = record.case["draw"], record.draw.get("windows") or []
+        if draw["packing"] != "stream":
+            continue
+        for (owner, start), (after, begin) in pairwise(windows):
+            if owner == after:
+                checked += 1
+                broken += begin - start != draw["sequence_length"] - draw["bos"]
+    return Exact(checked, broken)
+
+
+def _out_of_reach(length: int = 32, spare: int = 7, seeds: int = 400) -> Exact:
+    """Of a document with ``spare`` tokens more than a window: starts that none of the seeds draws."""
+    from fixtures.packing import window_offset
+
+    digest = fingerprint("a document")
+    drawn = {window_offset(seed, digest, length + spare, length) for seed in range(seeds)}
+    return Exact(spare + 1, len(set(range(spare + 1)) - drawn) + len(drawn - set(range(spare + 1))))
+
+
 def reproduced(world: World, settings: Settings) -> list[Cell]:
     """A24: records of one draw made in different processes agree in documents, offsets and tokens; and in weights if
-    the method and the machine are the same.
+    the method and the machine are the same. And draws made again here from their manifests (``--replay``) are the same.
     """
 
     def cells() -> Iterator[Cell]:
@@ -162,6 +193,8 @@ def reproduced(world: World, settings: Settings) -> list[Cell]:
         for model, (checked, broken) in totals.items():
             if checked and model not in CONTROLS:
                 yield Cell(f"{model}, draws made again", "", Exact(checked, broken), "draws that differ")
+        for model, (checked, broken) in world.replays.items():
+            yield Cell(f"{label(model)}, manifests replayed here", "", Exact(checked, broken), "draws that differ")
         pairs = [held for held in again.values() if len(held) > 1]
         if pairs:
             broken = sum(len({r.keys["weights_hash"] for r in held}) - 1 for held in pairs)
@@ -170,4 +203,4 @@ def reproduced(world: World, settings: Settings) -> list[Cell]:
     return gather(cells())
 
 
-__all__ = ["Bootstrap", "batch_size", "coin_flips", "draws_disjoint", "null", "reproduced"]
+__all__ = ["batch_size", "coin_flips", "draws_disjoint", "null", "reproduced"]

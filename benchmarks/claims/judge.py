@@ -45,7 +45,8 @@ class Claim:
     rederived: bool = False  # of a method without published code: a negative finding may be ours
     cells: str = ""  # pattern of the models it is about, in words
     note: str = ""
-    hours: float | None = None
+    hours: float | None = None  # of a GPU, where the command names no profile
+    elsewhere: str = ""  # the command at the papers' scale, for a verdict that a small model cannot give
 
     @property
     def family(self) -> str:
@@ -187,6 +188,7 @@ def _of_any_model(claim: Claim, world: World) -> list[Cell]:
     for model in world.models if len(world.models) > 1 else ():
         try:
             alone = World((r for r in world.records if r.case["model"] == model), world.published)
+            alone.replays = {name: found for name, found in world.replays.items() if name == model}
             found |= {(cell.name, cell.outcome): cell for cell in evidence(claim, alone)}
         except ClaimError:
             raise
@@ -232,4 +234,4 @@ def scales(result: Result) -> str:
     from benchmarks.claims.world import scale
 
     models = dict.fromkeys(cell.name.split(" ")[0].rstrip(",") for cell, _ in result.cells)
-    return "; ".join(dict.fromkeys(scale(label(model)) for model in models))
+    return "; ".join(dict.fromkeys(scale(label(model)) for model in models if model not in ("any", "weights")))

@@ -6,7 +6,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benchmarks.claims.common import Settings, chosen_methods, component_of, gather, generator, resampled, shown, views
+from benchmarks.claims.common import (
+    Settings,
+    chosen_methods,
+    component_of,
+    enough,
+    gather,
+    generator,
+    resampled,
+    shown,
+    views,
+)
 from benchmarks.claims.evidence import Cell, Effect
 from benchmarks.claims.world import Panel, View, World
 from reports.statistics.group_contrast import group_contrast
@@ -29,10 +39,12 @@ def data_over_method(world: World, settings: Settings) -> list[Cell]:
                 sources = view.panel.sources(methods, controls)
                 if len(sources) < 4 or (controls and sources == view.panel.sources(methods)):
                     continue
-                name = (
-                    f"{view.panel.name}, {len(methods)} methods x {len(sources)} sources" + ", random tokens" * controls
-                )
-                evidence = resampled(view.table(methods, sources), ratio, generator("B2", name, view.outcome))
+                table = view.table(methods, sources)
+                if not enough(table):
+                    continue
+                name = f"{view.panel.name}, {len(methods)} methods x {len(sources)} sources"
+                name += ", random tokens" * controls
+                evidence = resampled(table, ratio, generator("B2", name, view.outcome))
                 beside = shown(view.outcome) or controls
                 detail = ", ".join(methods)
                 yield Cell(name, view.outcome, evidence, "log ratio of SDs", 0.0, detail, None, beside)

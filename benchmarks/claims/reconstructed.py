@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
 
+from benchmarks.claims.amounts import amounts, shared_methods
 from benchmarks.claims.common import Settings, gather
 from benchmarks.claims.evidence import Cell, Effect
 from benchmarks.claims.world import Panel, World
-from fixtures.records import Record
+from fixtures.records import Record, label
 from reports.statistics.group_contrast import group_contrast
 
 
@@ -81,6 +83,36 @@ def reductions(world: World, settings: Settings) -> list[Cell]:
                     yield Cell(name, "", _negated(change), "log of error before over error after", limit, detail)
 
     return gather(cells())
+
+
+def more_of_it(world: World, settings: Settings) -> list[Cell]:
+    """B25: slope of the log held-out error on log n, sign turned, where amounts are prefixes of the same draws."""
+
+    def cells() -> Iterator[Cell]:
+        for model, panels in amounts(world):
+            for method in shared_methods(panels, settings):
+                for source in panels[0].sources([method]):
+                    held = [p for p in panels if (method, source) in p.cells]
+                    errors = _by_amount(held, method, source)
+                    if not re.match(settings["sources"], source) or errors is None or errors.shape[1] < 3:
+                        continue
+                    x = np.log([panel.tokens for panel in held])
+                    weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
+                    evidence = Effect(group_contrast([-(weights[:, None] * errors).sum(axis=0)], [1.0]))
+                    name = f"{label(model)} {method} {source}, {held[0].amount} to {held[-1].amount}"
+                    yield Cell(name, "", evidence, "-d log error / d log n")
+
+    return gather(cells())
+
+
+def _by_amount(panels: list[Panel], method: str, source: str) -> np.ndarray | None:
+    """Log held-out errors ``[n_panels, n_draws]`` of the draws that every panel has; None below three panels."""
+    if len(panels) < 3:
+        return None
+    draws = sorted(set.intersection(*(set(panel.cells[method, source]) for panel in panels)))
+    entries = [[final(panel.cells[method, source][seed]) for seed in draws] for panel in panels]
+    values = [[(entry or {}).get("reconstructed", {}).get("held_out") for entry in row] for row in entries]
+    return np.log(np.array(values, float)) if draws and all(value for row in values for value in row) else None
 
 
 def _negated(effect: Effect) -> Effect:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 
-from benchmarks.claims.evidence import Agreement, Bootstrap, Component, Effect, Evidence, Exact, Order, Rank
+from benchmarks.claims.evidence import Agreement, Component, Effect, Evidence, Exact, Order, Pivots, Rank
 from reports.statistics import holm
 
 REPLICATES, DOES_NOT, CANNOT_TELL, NOT_RUN = "replicates", "does not", "cannot tell", "not run"
@@ -37,9 +37,9 @@ def decide(rule: str, evidence: Evidence, margin: float = 0.0) -> str:
     """The verdict of one rule; raises ``ValueError`` for an unknown rule or evidence that does not fit it."""
     if rule == "D" and isinstance(evidence, Component):
         return component(evidence, margin)
-    if rule == "D" and isinstance(evidence, Effect | Bootstrap | Rank):
+    if rule == "D" and isinstance(evidence, Effect | Pivots | Rank):
         return direction(evidence, margin)
-    if rule == "E" and isinstance(evidence, Effect | Bootstrap):
+    if rule == "E" and isinstance(evidence, Effect | Pivots):
         return no_effect(evidence, margin)
     if rule == "O" and isinstance(evidence, Order):
         return ordering(evidence)
@@ -70,7 +70,7 @@ def component(evidence: Component, margin: float = 0.0) -> str:
     return DOES_NOT if evidence.high < margin else CANNOT_TELL
 
 
-def no_effect(evidence: Effect | Bootstrap, margin: float) -> str:
+def no_effect(evidence: Effect | Pivots, margin: float) -> str:
     low, high = evidence.inner()
     if -margin < low and high < margin:
         return REPLICATES
@@ -125,7 +125,7 @@ def not_worse(evidence: Effect, margin: float) -> str:
 
 def p_value(rule: str, evidence: Evidence, margin: float) -> float:
     """The p value that enters Holm's correction over a family of claims."""
-    if rule == "E" and isinstance(evidence, Effect | Bootstrap):
+    if rule == "E" and isinstance(evidence, Effect | Pivots):
         return evidence.p_within(margin)
     if rule == "N" and isinstance(evidence, Effect):
         return evidence.interval.p_greater(-margin)
@@ -141,9 +141,9 @@ def p_against(rule: str, evidence: Evidence, margin: float) -> float:
     """The p value of *does not*: below .05 just where the rule says so, so that it can be corrected for many cells."""
     if rule == "D" and isinstance(evidence, Component):
         return min(1.0, 2 * evidence.below(margin)) if margin > 0 else 1.0
-    if rule == "D" and isinstance(evidence, Effect | Bootstrap):
+    if rule == "D" and isinstance(evidence, Effect | Pivots):
         return min(1.0, 2 * evidence.p_less(max(0.0, margin)))
-    if rule == "E" and isinstance(evidence, Effect | Bootstrap):
+    if rule == "E" and isinstance(evidence, Effect | Pivots):
         return min(evidence.p_greater(margin), evidence.p_less(-margin))
     if rule == "N" and isinstance(evidence, Effect):
         return min(1.0, 2 * evidence.p_less(-margin))

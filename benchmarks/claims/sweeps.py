@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.claims.amounts import OUTCOMES, nearest, paired, shared_methods, stack, width
-from benchmarks.claims.common import Settings, component_of, gather, generator, resampled, shown
+from benchmarks.claims.common import Settings, component_of, enough, gather, generator, resampled, shown
 from benchmarks.claims.evidence import Cell, Effect, Order
 from benchmarks.claims.sourcewise import interaction_of
 from benchmarks.claims.world import NoEvidence, Panel, World, ordinary
@@ -35,7 +35,7 @@ def gap_by_sparsity(world: World, settings: Settings) -> list[Cell]:
                         table = panel.view(outcome).table(methods, sources)
                     except NoEvidence:
                         continue
-                    for share in (False, True):
+                    for share in (False, True) if enough(table) else ():
                         rng = generator("B5", panel.name, algorithm, outcome, share)
                         evidence = resampled(table, partial(_slope, weights=weights, share=share), rng)
                         unit = "share of the damage" if share else panel.view(outcome).unit
@@ -75,6 +75,8 @@ def gap_by_structure(world: World, settings: Settings) -> list[Cell]:
                     try:
                         table = panel.view(outcome).table(order, panel.sources(order))
                     except NoEvidence:
+                        continue
+                    if not enough(table):
                         continue
                     pairs = [
                         resampled(table[[i, i + 1]], _growth, generator("B6", panel.name, algorithm, outcome, i))

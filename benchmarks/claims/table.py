@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.claims.costs import expected
 from benchmarks.claims.evidence import Cell, Exact
 from benchmarks.claims.judge import Result, scales
 from benchmarks.claims.rules import CANNOT_TELL, DOES_NOT, NOT_RUN, REPLICATES
+from benchmarks.estimate import rates
 
 TITLES = {
     "A": "Calibration data in quantization and pruning (arXiv 2311.09755)",
@@ -61,6 +63,7 @@ def _claim(result: Result) -> dict[str, Any]:
         "scale": scales(result),
         "headline": None if result.headline is None else _cell(result.headline, result.verdict),
         "command": claim.command,
+        "expected": expected(claim) if result.verdict == NOT_RUN else "",
         "cells": [_cell(cell, verdict) for cell, verdict in result.cells],
     }
 
@@ -117,13 +120,28 @@ def markdown(results: Sequence[Result], about: dict[str, Any]) -> str:
                 "|---|---|---|---|---|",
             ]
             lines += [_row(result) for result in rows]
-    missing = [result for result in results if result.verdict == NOT_RUN]
-    if missing:
-        lines += ["", "## Not run", "", "| | needs | command | GPU hours |", "|---|---|---|---|"]
-        lines += [
-            f"| {r.claim.id} | {_plain(r.reason)} | `{r.claim.command}` | {figure(r.claim.hours)} |" for r in missing
-        ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_to_run(results)]) + "\n"
+
+
+def _to_run(results: Sequence[Result]) -> list[str]:
+    """What would make the records that are missing, here and at the papers' scale, and what it costs."""
+    machines = f"{rates()['gpu']}; {rates()['cpu']['core']}"
+    head = ["| | needs | command | expected |", "|---|---|---|---|"]
+    missing = [r for r in results if r.verdict == NOT_RUN]
+    rows = [f"| {r.claim.id} | {_plain(r.reason)} | `{r.claim.command}` | {expected(r.claim)} |" for r in missing]
+    lines: list[str] = []
+    if rows:
+        text = "*Expected*: all cases of the claim, of which some may be there, by the rates of `benchmarks/rates.toml`"
+        lines += ["", "## Not run", "", f"{text} ({machines}).", "", *head, *rows]
+    rows = [
+        f"| {r.claim.id} | {_plain(r.claim.claim)} | `{r.claim.elsewhere}` | {expected(r.claim, r.claim.elsewhere)} |"
+        for r in results
+        if r.claim.elsewhere
+    ]
+    if rows:
+        head[0] = "| | claim | command | expected |"
+        lines += ["", "## Not run at the papers' scale", "", f"On {rates()['gpu']}.", "", *head, *rows]
+    return lines
 
 
 def _row(result: Result) -> str:

@@ -147,6 +147,7 @@ class World:
             if key not in latest or record.created >= latest[key].created:
                 latest[key] = record
         self.records = list(latest.values())
+        self.replays: dict[str, tuple[int, int]] = {}  # by model: draws made again from manifests, and how many differ
         self.published = published  # per-draw accuracies of arXiv 2410.17711, if the user has the file
 
     @cached_property

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from compressors.distillation import augment, convnet
+from compressors.distillation import augment, convnet, fused
 from compressors.distillation.convnet import Shape
 from compressors.distillation.graphs import Graphed
 from compressors.distillation.images import Images
@@ -69,15 +69,13 @@ class DistributionMatching:
     def _real_means(self, parameters: Tensor, pixels: Tensor, u: Tensor) -> Tensor:
         """Mean features ``[classes, features]`` under one network."""
         pixels = self._augmented(pixels, u)
-        if self.half:
-            parameters, pixels = parameters.bfloat16(), pixels.bfloat16()
-        found = convnet.features(parameters[None], pixels.flatten(0, 1)[None], self.shape)
+        found = fused.features(parameters[None], pixels.flatten(0, 1)[None], self.shape, self.half)
         return found[0].unflatten(0, pixels.shape[:2]).to(self.synthetic.dtype).mean(1)
 
     def _step(self, parameters: Tensor, target: Tensor, keep: Tensor, u: Tensor) -> Tensor:
         leaf = self.synthetic.detach().requires_grad_()
         images = self._augmented(leaf, u) * keep
-        found = convnet.features(parameters, images.flatten(1, 2), self.shape).unflatten(1, images.shape[1:3])
+        found = fused.features(parameters, images.flatten(1, 2), self.shape).unflatten(1, images.shape[1:3])
         loss = (found.mean(2) - target).square().sum((1, 2))
         (gradient,) = torch.autograd.grad(loss.sum(), leaf)
         step(self.synthetic, gradient, self.velocity, RATE, MOMENTUM)

@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from compressors.distillation import augment, convnet
+from compressors.distillation import augment, convnet, fused_matching, matching
 from compressors.distillation.convnet import Shape, cross_entropy
+from compressors.distillation.fused_layers import usable_for
 from compressors.distillation.graphs import Graphed
 from compressors.distillation.images import Images
 from compressors.distillation.masking import Run, masks
-from compressors.distillation.matching import class_gradients, matching_gradient
+from compressors.distillation.matching import class_gradients
 from compressors.distillation.schedules import Budget
 from compressors.distillation.sgd import step
 from compressors.distillation.streams import streams
@@ -109,6 +110,8 @@ class GradientMatching:
         """Of one network: ``[classes, parameters]``."""
         pixels = self._augmented(pixels, u)
         labels = self.labels.expand(-1, pixels.shape[1])
+        if usable_for(parameters, self.shape):
+            return fused_matching.sweep(parameters[None], pixels[None], labels[None], self.shape, self.half).gradient[0]
         if self.half:
             parameters, pixels = parameters.bfloat16(), pixels.bfloat16()
         found = class_gradients(parameters[None], pixels[None], labels[None], self.shape)
@@ -119,7 +122,8 @@ class GradientMatching:
             return self._augmented(images, u) * keep
 
         labels = self.labels.expand(len(self.runs), -1, self.ipc)
-        loss, gradient = matching_gradient(parameters, real, self.synthetic, labels, self.shape, change)
+        way = fused_matching if usable_for(parameters, self.shape) else matching
+        loss, gradient = way.matching_gradient(parameters, real, self.synthetic, labels, self.shape, change)
         step(self.synthetic, gradient, self.velocity, RATE, MOMENTUM)
         return loss
 
@@ -128,24 +132,35 @@ class GradientMatching:
         total = self.classes * self.ipc
         device = self.synthetic.device
         numbers = self._numbers(self.inner, total)
+        made = self.synthetic.detach().flatten(1, 2)
+        labels = self.labels.expand(-1, self.ipc).flatten()
+        if total <= BATCH_TRAIN:
+            shown = self._shown(made[:, None].expand(-1, self.inner, *made.shape[1:]), numbers)
+            for epoch in range(self.inner):
+                self._train(shown[:, epoch], labels)
+            return
         for epoch in range(self.inner):
-            order = torch.arange(total, device=device)
-            if total > BATCH_TRAIN:
-                order = torch.randperm(total, generator=self.random["train"][0], device=device)
+            order = torch.randperm(total, generator=self.random["train"][0], device=device)
             for batch in order.split(BATCH_TRAIN):
                 # The shorter last batch is not worth a recording.
-                learn = self._train if len(batch) == min(total, BATCH_TRAIN) else self._learn
-                learn(batch, numbers[:, epoch, : len(batch)])
+                learn = self._train if len(batch) == BATCH_TRAIN else self._learn
+                learn(self._shown(made[:, batch], numbers[:, epoch, : len(batch)]), labels[batch])
 
-    def _learn(self, batch: Tensor, u: Tensor) -> Tensor:
-        images = self.synthetic.detach().flatten(1, 2)[:, batch]
-        if self.strategies:
-            found = augment.transformations(u[self.of_run], self.shape.size, self.strategies, shared=True)
-            images = augment.apply(images, found)
-        labels = self.labels.expand(-1, self.ipc).flatten()[batch].expand(len(self.runs), -1)
-        leaf = self.parameters.detach().requires_grad_()
-        loss = cross_entropy(leaf, images, labels, self.shape)
-        (gradient,) = torch.autograd.grad(loss.sum(), leaf)
+    def _shown(self, images: Tensor, u: Tensor) -> Tensor:
+        """``images [runs, ..., n, channels, size, size]`` as networks learn them, ``u [seeds, ..., n, :]``."""
+        if not self.strategies:
+            return images
+        found = augment.transformations(u[self.of_run], self.shape.size, self.strategies, shared=True)
+        return augment.apply(images, found)
+
+    def _learn(self, images: Tensor, labels: Tensor) -> Tensor:
+        every = labels.expand(len(self.runs), -1)
+        if usable_for(self.parameters, self.shape):  # one class of all images
+            gradient = fused_matching.sweep(self.parameters, images[:, None], every[:, None], self.shape).gradient[:, 0]
+        else:
+            leaf = self.parameters.detach().requires_grad_()
+            loss = cross_entropy(leaf, images, every, self.shape)
+            (gradient,) = torch.autograd.grad(loss.sum(), leaf)
         with torch.no_grad():
             self.parameters.sub_(NET_RATE * gradient)
-        return loss.detach()
+        return gradient

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from compressors.distillation import augment, convnet
+from compressors.distillation import augment, convnet, fused
 from compressors.distillation.convnet import Shape
 from compressors.distillation.graphs import Graphed
 from compressors.distillation.sgd import step
@@ -139,7 +139,7 @@ class Trainer:
             found = augment.transformations(draws[0], self.shape.size, self.recipe.strategies, shared=True)
             images = augment.apply(images, found)
         leaf = self.parameters.detach().requires_grad_()
-        loss = objective(convnet.logits(leaf, images, self.shape), targets, self.recipe.loss)
+        loss = objective(fused.logits(leaf, images, self.shape), targets, self.recipe.loss)
         (gradient,) = torch.autograd.grad(loss.sum(), leaf)
         step(self.parameters, gradient, self.velocity, self.rate, self.recipe.momentum, self.recipe.decay)
         return loss.detach()
@@ -149,4 +149,4 @@ class Trainer:
 def predict(parameters: Tensor, pixels: Tensor, shape: Shape, batch: int = 512) -> Tensor:
     """Logits ``[nets, n, classes]`` of ``pixels [n, ...]`` (the same for all) or ``[nets, n, ...]``."""
     wide = pixels if pixels.dim() == 5 else pixels.expand(parameters.shape[0], -1, -1, -1, -1)
-    return torch.cat([convnet.logits(parameters, part, shape) for part in wide.split(batch, dim=1)], dim=1)
+    return torch.cat([fused.logits(parameters, part, shape) for part in wide.split(batch, dim=1)], dim=1)

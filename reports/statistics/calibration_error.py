@@ -9,6 +9,7 @@ bin the same number of items (adaptive ECE, arXiv 1904.01685). The Brier score i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -81,10 +82,10 @@ def brier(probabilities: Sequence[Sequence[float]] | NDArray[np.float64], target
     answers = np.asarray(target)
     if isinstance(probabilities, np.ndarray) and probabilities.ndim == 2:
         return float(((probabilities - np.eye(probabilities.shape[1])[answers]) ** 2).sum(1).mean())
-    total = 0.0
-    for row, answer in zip(probabilities, answers, strict=True):
-        total += sum((p - (k == answer)) ** 2 for k, p in enumerate(row))
-    return total / len(answers)
+    right = np.array([row[answer] for row, answer in zip(probabilities, answers, strict=True)])
+    every = np.fromiter(chain.from_iterable(probabilities), float)
+    # Of one item: the squares of all, and (1 - p)^2 instead of p^2 for the answer.
+    return float((np.square(every).sum() + (1 - 2 * right).sum()) / len(answers))
 
 
 def negative_log_likelihood(log_probabilities: Sequence[Sequence[float]] | ArrayLike, target: ArrayLike) -> float:

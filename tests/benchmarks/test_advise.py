@@ -63,6 +63,8 @@ def test_regret_is_a_share_of_the_least_damage():
     found = accuracy([hit, right])
     assert (found["cells"], found["first"], found["within"]) == (2, 0.5, 0.5)
     assert found["regret"] == pytest.approx(0.1)
+    assert (found["sure"], found["within_when_sure"]) == (1, 0.5)
+    assert "within_when_sure" not in accuracy([judge("m x e", {"a": [0], "b": [1]}, damage)])
     with pytest.raises(ValueError, match="no cell to judge"):
         accuracy([])
 
@@ -127,7 +129,7 @@ def test_wrong_options_are_answered(sources, model, tmp_path, capsys):
     assert "no cell to judge" in capsys.readouterr().err
 
 
-def test_accuracy_reads_records_and_leaves_the_targets_own_source_out(monkeypatch, tmp_path):
+def test_accuracy_reads_records_and_leaves_the_targets_own_source_out(monkeypatch, tmp_path, capsys):
     """Likeness is given here; what is asked is which records make which cells."""
     from benchmarks import advice_accuracy
     from fixtures.records import Case, DomainScores, DrawSpec, EvaluationSpec, Record
@@ -138,7 +140,11 @@ def test_accuracy_reads_records_and_leaves_the_targets_own_source_out(monkeypatc
 
     def save(key, case, nll):
         scores = {domain: DomainScores(["a"], [10 * nll[domain]], [10]) for domain in nll}
-        store.save(key, Record(case=case.to_dict(), keys={"record": key}, nll=scores))
+        where = {"processor": "a processor", "versions": {"torch": "2.0"}}
+        record = Record(
+            case=case.to_dict(), keys={"record": key}, nll=scores, environment=where, created="2026-01-02T03"
+        )
+        store.save(key, record)
 
     evaluation = EvaluationSpec(domains=domains, documents=1)
     save("dense", Case("known-corpus-1m", "dense", None, evaluation), {"web": 4.0, "news": 4.0})
@@ -148,6 +154,13 @@ def test_accuracy_reads_records_and_leaves_the_targets_own_source_out(monkeypatc
             save(f"{source}-{seed}", case, nll)
     given = {"web": 1.0, "news": 2.0, "code": 3.0}
     monkeypatch.setattr(advice_accuracy, "_Likeness", lambda measure: lambda model, domain, spec: given[spec["source"]])
+    assert advise.main(["--accuracy", str(store.root), "--json", str(tmp_path / "advice.json")]) == 0
+    said = capsys.readouterr().out
+    assert (
+        "On known-corpus-1m (records made 2026-01-02 on a processor), such advice named the best source in 50 %" in said
+    )
+    records = {"models": ["known-corpus-1m"], "made": ["2026-01-02"], "devices": ["a processor"], "torch": ["2.0"]}
+    assert json.loads((tmp_path / "advice.json").read_text())["records"] == records
     hits = {hit.cell.rsplit(" ", 1)[1]: hit for hit in advice_accuracy.found_hits([str(store.root)], "jaccard-3")}
     assert set(hits) == set(domains)
     assert (hits["web"].advised, hits["web"].best) == ("news", "news")

@@ -370,7 +370,7 @@ def test_a_run_made_elsewhere_is_judged_as_it_stands(tmp_path, monkeypatch, caps
     (tmp_path / "small.toml").write_text(
         '[[grid]]\nmodels = ["known-corpus-1m"]\nmethods = ["rtn-w3g64", "wanda-0.5"]\nsources = ["web", "news"]\n'
         "seeds = 2\nsequences = 8\nlength = 64\n[grid.evaluation]\ndomains = ['web', 'news']\ndocuments = 16\n"
-        "[gates]\ngates = ['null', 'source']\n"
+        "items = 40\n[gates]\ngates = ['null', 'source']\n"
     )
     out = tmp_path / "out"
     given = ["--profile", str(tmp_path / "small.toml"), "--store", str(store.root), "--out", str(out)]

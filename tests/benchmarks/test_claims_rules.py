@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.stats import binom
 
-from benchmarks.claims import Agreement, Bootstrap, Component, Effect, Exact, Order, Rank, decide
+from benchmarks.claims import Agreement, Component, Effect, Exact, Order, Rank, decide
 from benchmarks.claims.common import component_of, resampled
 from benchmarks.claims.dispersion import pivots
 from benchmarks.claims.rules import CANNOT_TELL, DOES_NOT, NOT_RUN, REPLICATES, association, p_against, together
 from benchmarks.claims.sourcewise import interaction_of, own_domain
+from benchmarks.claims.sweeps import _growth, _slope
 from reports.statistics import Interval
 from reports.statistics.concordance import concordance
 from reports.statistics.group_contrast import group_contrast
@@ -296,11 +299,35 @@ def test_power_where_effects_are_planted():
     assert decide("D", Effect(wide)) == REPLICATES
 
 
-def test_bootstrap_interval_covers_and_is_centred():
+@pytest.mark.parametrize("draws", [3, 5, 12])
+def test_resampled_intervals_cover_with_few_draws_too(draws):
     inside = 0
-    for k in range(100):
+    for k in range(150):
         rng = np.random.default_rng([5, k])
-        evidence = resampled(1.0 + rng.normal(size=(3, 12)), lambda t: float(t.mean()), rng, 200)
-        assert isinstance(evidence, Bootstrap)
+        evidence = resampled(1.0 + rng.normal(size=(3, draws)), lambda t: float(t.mean()), rng, 200)
         inside += evidence.low < 1 < evidence.high
-    assert inside >= 86
+    assert binom.ppf(0.001, 150, 0.95) <= inside <= binom.ppf(0.999, 150, 0.95)
+
+
+def test_two_draws_are_not_resampled():
+    with pytest.raises(ValueError, match="3 draws a source are needed"):
+        resampled(np.zeros((4, 2)), component_of, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("draws", [3, 5])
+def test_gap_that_does_not_grow(draws):
+    """Sources differ as much at every sparsity, and draws move all sparsities together."""
+    sources = np.arange(5)[None, :, None]
+
+    def slope(rng):
+        levels = np.arange(4.0)
+        weights = (levels - levels.mean()) / ((levels - levels.mean()) ** 2).sum()
+        table = 3 + 0.5 * sources + rng.normal(size=(1, 5, draws)) + 0.7 * rng.normal(size=(4, 5, draws))
+        return resampled(table, partial(_slope, weights=weights, share=False), rng, 150)
+
+    def growth(rng):
+        return Order([resampled(0.5 * sources + rng.normal(size=(2, 5, draws)), _growth, rng, 150)])
+
+    most = binom.ppf(0.999, 150, 0.05)
+    assert false_alarms("D", slope, rounds=150) <= most
+    assert false_alarms("O", growth, rounds=150) <= most

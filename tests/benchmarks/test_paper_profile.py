@@ -43,18 +43,24 @@ def test_every_model_of_the_profile_has_a_family_that_is_exercised():
     assert {family(model) for model in paper_models()} == set(FAMILIES)
 
 
-@pytest.mark.parametrize("kind", FAMILIES)
-@pytest.mark.parametrize("method", ["gptq-w4g16", "awq-w4g16", "spqr-w4g16", "wanda-2of4", "sparsegpt-2of4"])
-def test_a_tiny_model_of_the_family_is_compressed(kind, method):
+def tiny(kind):
     import torch
     import transformers
-
-    import compressors
 
     name, sizes = FAMILIES[kind]
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = transformers.AutoModelForCausalLM.from_config(getattr(transformers, name)(**sizes)).eval()
+        return transformers.AutoModelForCausalLM.from_config(getattr(transformers, name)(**sizes)).eval()
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+@pytest.mark.parametrize("method", ["gptq-w4g16", "awq-w4g16", "spqr-w4g16", "wanda-2of4", "sparsegpt-2of4"])
+def test_a_tiny_model_of_the_family_is_compressed(kind, method):
+    import torch
+
+    import compressors
+
+    model = tiny(kind)
     ids = torch.randint(3, 128, (4, 32), generator=torch.Generator().manual_seed(1))
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
     report = compressors.compress(model, ids, method)
@@ -65,3 +71,27 @@ def test_a_tiny_model_of_the_family_is_compressed(kind, method):
         assert all(int((m.weight.unflatten(1, (-1, 4)) == 0).sum(2).min()) >= 2 for m in linears.values())
     with torch.no_grad():
         assert torch.isfinite(model(input_ids=ids).logits).all()
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_tiny_model_of_the_family_is_scored_as_one_request_at_a_time_would_be(kind):
+    import torch
+
+    from fixtures.prefix_tree import build_plan
+    from fixtures.scoring import can_share, model_length, score
+
+    model = tiny(kind)
+    for weight in model.parameters():
+        weight.data.mul_(8 if weight.dim() > 1 else 1)  # else every prediction is the same
+    numbers = torch.Generator().manual_seed(2)
+    contexts = [torch.randint(3, 128, (length,), generator=numbers).tolist() for length in (5, 9, 14)]
+    requests = [(context, [ending, 7 + ending][: 1 + ending % 2]) for context in contexts for ending in (5, 6, 40)]
+    plan = build_plan(requests, max_length=model_length(model), batch_size=4, share=can_share(model))
+    expected = []
+    with torch.no_grad():
+        for context, answer in requests:
+            logits = model(input_ids=torch.tensor([context + answer])).logits[0, len(context) - 1 : -1]
+            picked = logits.double().log_softmax(-1)[range(len(answer)), answer]
+            expected.append(float(picked.sum()))
+    assert score(model, plan).loglikelihood == pytest.approx(expected, abs=1e-4)
+    assert len({round(value, 2) for value in expected}) > 3

@@ -8,132 +8,15 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from reports import comparing
+from tests.helpers_suite import ROOT, command, counts, model_hashes, records, wait_for_records
 
-ROOT = Path(__file__).parents[2]
 pytest_plugins = ["pytester"]
-
-PROFILE = """
-[[grid]]
-models = ["{model}"]
-methods = ["rtn-w3g32", "wanda-0.5"]
-sources = ["jsonl:{first}#text", "text:{second}"]
-seeds = 2
-sequences = 4
-length = 32
-slices = 2
-[grid.evaluation]
-domains = ["jsonl:{first}#text"]
-documents = 6
-document_tokens = 32
-[gates]
-alpha = 0.05
-"""
-
-
-@pytest.fixture(scope="session")
-def mini(tmp_path_factory) -> Path:
-    """A folder with a tiny random Llama, two sources and a profile `mini.toml` over them."""
-    from tests.miniature import write_model, write_text
-
-    folder = tmp_path_factory.mktemp("mini")
-    first = write_text(folder / "first.jsonl", seed=1)
-    second = write_text(folder / "second.txt", seed=2)
-    write_model(folder / "tiny", [first, second])
-    profile = PROFILE.format(model=folder / "tiny", first=first, second=second)
-    (folder / "mini.toml").write_text(profile)
-    return folder
-
-
-@pytest.fixture
-def suite(mini, tmp_path, pytester, monkeypatch):
-    """Runs `pytest benchmarks` on the miniature profile through `pytester`; the store is this test's own."""
-
-    def run(*arguments: str, env: dict[str, str] | None = None):
-        for name, value in {"CALIBENCH_CACHE": str(mini / "cache"), **(env or {})}.items():
-            monkeypatch.setenv(name, value)
-        done = pytester.run(*command(mini, run.store, *arguments), timeout=300)
-        return subprocess.CompletedProcess(arguments, int(done.ret), done.stdout.str(), done.stderr.str())
-
-    run.store = tmp_path / "store"
-    return run
-
-
-def run_suite(mini: Path, store: Path, *arguments: str, env: dict[str, str] | None = None):
-    return subprocess.run(
-        command(mini, store, *arguments),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "CALIBENCH_CACHE": str(mini / "cache"), **(env or {})},
-    )
-
-
-def command(mini: Path, store: Path, *arguments: str) -> list[str]:
-    profile = [] if "--profile" in arguments else ["--profile", str(mini / "mini.toml")]
-    base = [sys.executable, "-m", "pytest", str(ROOT / "benchmarks"), "-p", "no:cacheprovider", "--benchmark-disable"]
-    return [*base, *profile, "--store", str(store), *arguments]
-
-
-def records(store: Path) -> dict[str, dict]:
-    """Every record of a store by the id of its case, without what may differ between two runs of the same."""
-    from fixtures.store import Store
-
-    found = {}
-    for record in Store(store).records():
-        value = record.to_dict()
-        for volatile in ("seconds", "created", "peak_memory"):
-            value.pop(volatile)
-        for volatile in ("seconds", "peak_memory"):
-            value["compression"].pop(volatile, None)
-        value["checks"].pop("scored_by", None)
-        for scores in value["nll"].values():
-            scores.pop("seconds")
-        found[record.id] = value
-    return found
-
-
-def wait_for_records(store: Path, count: int, process: subprocess.Popen | None = None) -> None:
-    """Until the store has so many records, or the process has ended."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and len(list((store / "records").glob("*.gz"))) < count:
-        if process is not None and process.poll() is not None:
-            return
-        time.sleep(0.02)
-
-
-def model_hashes(store: Path) -> set[str]:
-    from fixtures.store import Store
-
-    return {record.keys["model_hash"] for record in Store(store).records()}
-
-
-def counts(output: str) -> dict[str, int]:
-    line = output.strip().splitlines()[-1]
-    return {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", line)}
-
-
-@pytest.fixture(scope="session")
-def finished(mini) -> tuple[Path, str]:
-    """The store and the output of a whole run, made once; tests that change a store work on a copy."""
-    store = mini / "finished"
-    done = run_suite(mini, store, f"--junitxml={mini / 'junit.xml'}")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return store, done.stdout
-
-
-@pytest.fixture
-def copied(finished, suite) -> Path:
-    """A finished store of the test's own."""
-    shutil.copytree(finished[0], suite.store)
-    return suite.store
 
 
 def test_a_miniature_run_from_cases_to_report(finished):
@@ -153,6 +36,7 @@ def test_a_second_run_finds_every_record(suite, copied):
     assert done.returncode == 0, done.stdout
     assert records(copied) == before
     assert [path.stat().st_mtime_ns for path in files] == times, "a finished record was written again"
+    assert "[9/9 100 %]  9 records found in the store" in done.stdout
 
 
 def test_two_workers_give_the_same_records_as_none(suite, finished):

@@ -34,12 +34,13 @@ def test_the_largest_difference_is_over_all_tasks():
     assert largest_difference(a, b) == pytest.approx(0.5)
 
 
-def test_both_run_and_agree(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("bos", [False, True])
+def test_both_run_and_agree(tmp_path, monkeypatch, capsys, bos):
     monkeypatch.setenv("CALIBENCH_DATA", str(tmp_path))
     monkeypatch.setenv("CALIBENCH_CACHE", str(tmp_path / "cache"))
     write_mirror(tmp_path)
     tiny_model().save_pretrained(tmp_path / "model")
-    tiny_tokenizer().save_pretrained(tmp_path / "model")
+    tiny_tokenizer(bos=bos).save_pretrained(tmp_path / "model")
     arguments = ["--model", str(tmp_path / "model"), "--tasks", "piqa,boolq", "--json", str(tmp_path / "found.json")]
     assert main([*arguments, "--hf-batch-sizes", "1,3", "--agree"]) == 0
     found = json.loads((tmp_path / "found.json").read_text())

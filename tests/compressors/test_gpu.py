@@ -91,6 +91,20 @@ def test_a_model_on_the_host_is_compressed_on_the_gpu_and_stays_there(method):
     assert_near(first, second, torch.bfloat16)
 
 
+@pytest.mark.parametrize("offload", [False, True], ids=["resident", "offloaded"])
+@pytest.mark.parametrize("method", ["wanda-0.5", "gptq-w4g16", "sparsegpt-0.5", "spqr-w3g16"])
+def test_a_sweep_of_amounts_on_a_gpu_gives_the_bits_of_each_alone(method, offload):
+    ids, home = tokens(sequences=16), "cpu" if offload else "cuda"
+    swept = compressors.compress_prefixes(tiny_llama().bfloat16().to(home), ids, method, [4, 8, 16], batch_size=4,
+                                          offload=offload)  # fmt: skip
+    for prefix in swept:
+        alone = tiny_llama().bfloat16().cuda()
+        report = compressors.compress(alone, ids[: prefix.sequences], method, propagation="dense", batch_size=4)
+        assert prefix.report.linears == report.linears
+        for name, linear in compressors.linears(alone):
+            assert torch.equal(prefix.weights[name], linear.weight.cpu()), name
+
+
 def test_experts_on_the_host_are_compressed_on_the_gpu():
     model, whole = moe("mixtral").float(), moe("mixtral").float().cuda()
     first = compressors.compress(model, tokens(), "gptq-w4g16", device="cuda")

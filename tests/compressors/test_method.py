@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 import compressors
 from compressors import MethodError, codehash, parse, registry
+from compressors.__main__ import table
+from compressors.settings import show
 
 CANONICAL = [
     "dense",
@@ -102,6 +104,18 @@ def test_any_text_is_parsed_or_refused(text):
     except MethodError:
         return
     assert parse(str(method)) == method
+
+
+def test_the_command_shows_every_setting_with_its_default():
+    text = table([])
+    for name, entry in compressors.algorithms().items():
+        lines = table([name]).splitlines()
+        assert lines[0] in text
+        assert entry.paper in lines[0]
+        for setting, about in entry.settings.items():
+            assert any(line.strip().startswith(f"{setting}={show(about.default)} ") for line in lines[1:])
+    with pytest.raises(MethodError, match="did you mean 'gptq'"):
+        table(["gtpq"])
 
 
 def test_a_module_is_one_of_ours_or_any_other(monkeypatch):

@@ -8,7 +8,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-from fixtures.records import Record
 from fixtures.store import Store
 from reports.__main__ import main
 from reports.comparing import compare_records
@@ -90,14 +89,6 @@ class TestDifferences:
         assert found.only_before == [f"known-corpus-1m-{m}-{s}-s2" for m in WORLD.methods for s in WORLD.sources]
         assert not found.refused
         assert {change.draws for change in found.groups} == {4}
-
-    def test_records_of_images_are_left_out_and_said(self):
-        manifest, records = run()
-        image = Record({"kind": "images", "id": "an image case", "method": "dc-ipc1"}, {})
-        found = compare_records(manifest, [*records, image], [*records, image])
-        assert "an image case" not in [*found.common, *found.only_before, *found.only_after]
-        assert "2 records of distilled images" in found.notes[0]
-        assert not found.refused
 
     def test_nothing_in_common(self):
         assert "no case in common" in compared(dataclasses.replace(WORLD, models=("other",))).refused

@@ -50,3 +50,18 @@ def test_draws_that_one_document_fills_are_said():
     assert said.endswith("(3 of 4 sequences)")
     drawn[0].draw["loader"] = "gptq"  # one joined text is meant to be the only one
     assert not any("one document fills" in note for note in notes(manifest, records, groups))
+
+
+def test_documents_that_cleaning_dropped_are_said_once_a_source():
+    manifest, records = simulate(World(documents=4))
+    groups = make_groups(manifest, records)
+    drawn = [record for record in records if record.case["draw"]]
+    for record in drawn:
+        counts = {"read": 126, "empty": 0, "duplicates": 0}
+        record.draw = {**record.draw, "source": record.case["draw"]["source"], "cleaned_documents": counts}
+    assert not any("were dropped" in note for note in notes(manifest, records, groups))
+    for record in drawn:
+        if record.draw["source"] == drawn[0].draw["source"]:
+            record.draw["cleaned_documents"] = {"read": 126, "empty": 1, "duplicates": 5}
+    found = [note for note in notes(manifest, records, groups) if "were dropped" in note]
+    assert found == [f"{drawn[0].draw['source']}: of 126 documents 1 empty and 5 repeated ones were dropped"]

@@ -170,7 +170,13 @@ class TestFiles:
     def test_the_answer_comes_first_and_every_part_is_there(self, written):
         text = " ".join("".join(Page((written / "report.html").read_text()).text).split())
         parts = ["calibrate on web.", "Damage, nats a token", ": every draw", "what moves the result"]
-        parts += ["Source against method", "Tasks: every draw, changed answers, confidence", "Medians over cases"]
+        parts += ["Source against method", "Tasks: accuracy, every draw, changed answers, confidence"]
+        parts += [
+            "mean accuracy of",
+            "changed answers and confidence",
+            "confidence against accuracy",
+            "Medians over cases",
+        ]
         parts += ["A gate fails only if", "Repaired, skipped or missing", "records made", "Licences of models"]
         places = [text.index(part) for part in parts]
         assert places == sorted(places)

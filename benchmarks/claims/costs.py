@@ -1,0 +1,40 @@
+"""What the records of a claim cost: the cases of its command, by measured rates (``benchmarks/rates.toml``)."""
+
+from __future__ import annotations
+
+import functools
+import re
+
+from benchmarks.claims.judge import Claim
+from benchmarks.estimate import Estimate, estimate
+from benchmarks.grid import Overrides, build_cases, build_claims, load_profile, split_list
+from fixtures.records import Case
+
+
+def cost(claim: Claim, command: str = "") -> Estimate | None:
+    """Of the profile's cases that name the claim, or of all if none does; None for a command without a profile, or if
+    a source or model of the profile is not known here.
+    """
+    options = dict(re.findall(r"--(profile|models|methods|sources) (\S+)", command or claim.command))
+    if "profile" not in options:
+        return None
+    try:
+        cases, helps = _profile(**options)
+    except ValueError:  # GridError, SourceError, ModelError
+        return None
+    return estimate([case for case in cases if claim.id in helps[case.id]] or cases)
+
+
+def expected(claim: Claim, command: str = "") -> str:
+    """``0.2 GPU hours, 42 cases``; a dash where nothing was measured that would say."""
+    found = cost(claim, command)
+    if found is None:
+        return "–" if claim.hours is None else f"{claim.hours:g} GPU hours"
+    return f"{found.work}, {found.cases:,} cases"
+
+
+@functools.cache
+def _profile(profile: str, **chosen: str) -> tuple[list[Case], dict[str, tuple[str, ...]]]:
+    read, lists = load_profile(profile), {name: split_list(text.strip("'")) for name, text in chosen.items()}
+    overrides = Overrides(models=lists.get("models"), methods=lists.get("methods"), sources=lists.get("sources"))
+    return build_cases(read, overrides), build_claims(read, overrides)

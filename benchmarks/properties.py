@@ -1,0 +1,23 @@
+"""What a case leaves in its report, for the terminal and JUnit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fixtures.records import PERPLEXITIES, Record
+
+
+def properties(record: Record, found: bool) -> dict[str, Any]:
+    """What a case leaves in its report: builtins, one scalar a property (JUnit and xdist need that)."""
+    properties: dict[str, Any] = {"record": record.keys["record"], "found": bool(found)}
+    if record.nll:
+        tokens = sum(sum(scores.tokens) for scores in record.nll.values())
+        loss = sum(sum(scores.nll) for scores in record.nll.values()) / tokens
+        properties["nll"] = round(float(loss), 6)
+        properties["finding"] = f"{loss:.3f} nats a token"
+    for name, scores in record.tasks.items():
+        correct = scores.correct_norm if scores.metric == "acc_norm" and scores.correct_norm else scores.correct
+        properties[f"{name}_{scores.metric}"] = round(float(sum(correct)) / len(correct), 6)
+    for name, texts in record.perplexity.items():
+        properties |= {f"{name}_{metric}": round(float(texts.metrics[metric]), 4) for metric in PERPLEXITIES}
+    return properties

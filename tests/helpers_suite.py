@@ -1,0 +1,84 @@
+"""A miniature `pytest benchmarks` in a process of its own, and what its store holds afterwards."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+PROFILE = """
+[[grid]]
+models = ["{model}"]
+methods = ["rtn-w3g32", "wanda-0.5"]
+sources = ["jsonl:{first}#text", "text:{second}"]
+seeds = 2
+sequences = 4
+length = 32
+slices = 2
+[grid.evaluation]
+domains = ["jsonl:{first}#text"]
+documents = 6
+document_tokens = 32
+[gates]
+alpha = 0.05
+"""
+
+
+def run_suite(mini: Path, store: Path, *arguments: str, env: dict[str, str] | None = None):
+    return subprocess.run(
+        command(mini, store, *arguments),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "CALIBENCH_CACHE": str(mini / "cache"), **(env or {})},
+    )
+
+
+def command(mini: Path, store: Path, *arguments: str) -> list[str]:
+    profile = [] if "--profile" in arguments else ["--profile", str(mini / "mini.toml")]
+    base = [sys.executable, "-m", "pytest", str(ROOT / "benchmarks"), "-p", "no:cacheprovider", "--benchmark-disable"]
+    return [*base, *profile, "--store", str(store), *arguments]
+
+
+def records(store: Path) -> dict[str, dict]:
+    """Every record of a store by the id of its case, without what may differ between two runs of the same."""
+    from fixtures.store import Store
+
+    found = {}
+    for record in Store(store).records():
+        value = record.to_dict()
+        for volatile in ("seconds", "created", "peak_memory"):
+            value.pop(volatile)
+        for volatile in ("seconds", "peak_memory"):
+            value["compression"].pop(volatile, None)
+        value["checks"].pop("scored_by", None)
+        for scores in value["nll"].values():
+            scores.pop("seconds")
+        found[record.id] = value
+    return found
+
+
+def wait_for_records(store: Path, count: int, process: subprocess.Popen | None = None) -> None:
+    """Until the store has so many records, or the process has ended."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and len(list((store / "records").glob("*.gz"))) < count:
+        if process is not None and process.poll() is not None:
+            return
+        time.sleep(0.02)
+
+
+def model_hashes(store: Path) -> set[str]:
+    from fixtures.store import Store
+
+    return {record.keys["model_hash"] for record in Store(store).records()}
+
+
+def counts(output: str) -> dict[str, int]:
+    line = output.strip().splitlines()[-1]
+    return {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", line)}
