@@ -33,7 +33,9 @@ def test_parameter_counts_of_the_papers(channels, size, classes, count):
     assert Shape(channels, size, classes).parameters == count
 
 
-@pytest.mark.parametrize("shape", [SHAPE, Shape(3, 8, 4, 5, 3), Shape(1, 28, 10, 3, 3)])
+@pytest.mark.parametrize(
+    "shape", [SHAPE, Shape(3, 8, 4, 5, 3), Shape(1, 28, 10, 3, 3), Shape(3, 20, 4, 3, 4), Shape(3, 32, 3, 2, 5)]
+)
 def test_networks_side_by_side_are_each_the_network_of_torch(shape):
     flat = parameters(shape, (0, 1))
     pixels = images(shape, 4 * shape.classes).pixels
