@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import bridge_table
 from benchmarks.claims import distilled, repair
 from benchmarks.claims.inputs import robustness
 from benchmarks.claims.judge import judge, load
@@ -14,7 +15,8 @@ from benchmarks.confidence_scores import COLUMNS, losses, scores
 from benchmarks.study_records import to_records
 from compressors.confidence import exact, legacy
 from compressors.confidence.temperature import bisect, log_softmax, secant
-from fixtures.records import Case, DrawSpec, EvaluationSpec, Record, TaskScores
+from fixtures.records import Case, DrawSpec, EvaluationSpec, Record, TaskScores, fingerprint
+from fixtures.store import Store
 from reports.choice_confidence import across_tasks, at_temperature, fit_temperature
 from reports.distilled import confidence_figures
 
@@ -162,7 +164,7 @@ def bridge(plain: float, masked: float) -> World:
             case = Case("smollm2-135m", "wanda-0.5" if draw else "dense", draw, spec)
             seed = 0 if draw is None else 1 + draw.seed + 3 * (draw.source == "c4")
             made = record(1.5 if draw is None else sharp, seed)
-            found.append(Record(case=case.to_dict(), keys={"record": case.id}, tasks=made.tasks))
+            found.append(Record(case=case.to_dict(), keys={"record": fingerprint(case.id)}, tasks=made.tasks))
     return World(found)
 
 
@@ -180,6 +182,21 @@ def test_masked_scaling_stands_beside_plain_scaling():
     assert gains["ratio chosen on the other tasks"] == pytest.approx(0, abs=1)  # an honest choice sees that
     claim = [claim for claim in load() if claim.id == "X3"]
     assert judge(claim, bridge(3.0, 1.0))[0].verdict == "replicates"
+
+
+def test_the_table_of_the_bridge_has_the_figures_of_the_claim(tmp_path, capsys):
+    world_, store = bridge(3.0, 1.0), Store(tmp_path)
+    for made in world_.records:
+        store.save(made.keys["record"], made)
+    assert bridge_table.main(["--store", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    head, _, dense, wanda = [line.split(" | ") for line in shown.splitlines() if line.startswith("|")]
+    figures = dict(zip(head, wanda, strict=True))
+    claim = repair.one_temperature(world_, {})[0].evidence.estimate
+    before, after = (float(figures[name].split()[0]) for name in ("ECE", "ECE, one temperature"))
+    assert before - after == pytest.approx(claim, abs=0.11)  # both are rounded to a tenth
+    assert float(figures["ECE, mask0.3"].split()[0]) > after + 5
+    assert dense[1] == figures["cases"].replace("6", "1")
 
 
 def test_masks_are_no_noise_to_be_robust_against():
