@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import distillation_probes, distillation_study, study_looks
+from benchmarks import distillation_probes, distillation_study, study_looks, study_table
 from benchmarks.claims import distilled, distilled_probes
 from benchmarks.claims.world import World
 from benchmarks.confidence_scores import scores
@@ -160,3 +160,9 @@ def test_a_study_and_its_probes_reach_the_claims(tmp_path, capsys):
     assert all(row["looks"]["probe"] for s in distilled.studies(world) for rows in s.rows.values() for row in rows)
     assert all(cell.cut for cell in distilled_probes.removal_hurts_more(world, {}))
     assert len(distilled_probes.uneven_is_worse(world, {})) == 1
+    assert study_table.main([str(tmp_path)]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == f"## {model}"
+    head, _, *lines = [line for line in shown[shown.index("Diagnoses:") + 2 :] if line.startswith("|")]
+    assert [line.split(" | ")[0] for line in lines] == [f"| {name}" for name in cells.split(",")]
+    assert all(line.count("|") == head.count("|") and "±" in line.split(" | ")[6] for line in lines)
