@@ -15,7 +15,8 @@ def test_on_a_cpu_the_function_itself_runs():
     graphed = Graphed(lambda x: calls.append(1) or x + 1)
     assert graphed(torch.zeros(2)).tolist() == [1, 1]
     assert graphed(torch.ones(2)).tolist() == [2, 2]
-    assert len(calls) == 2 and graphed.graph is None
+    assert len(calls) == 2
+    assert graphed.graph is None
 
 
 def test_garbage_is_collected_before_a_recording_and_not_meanwhile():
