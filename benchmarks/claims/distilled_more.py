@@ -140,12 +140,16 @@ def _breaking(table: np.ndarray) -> str:
 
 
 def one_ratio(world: World, settings: Settings) -> list[Cell]:
-    """C18: regret on one cell of the ratio that is best on another, against its own best by the other sets."""
+    """C18: regret on one cell of the ratio that is best on another, against its own best by the other sets.
+
+    Cells are others if data set, network or images a class differ; another backbone alone is none.
+    """
 
     def cells() -> Iterator[Cell]:
         held = [(sets, _ratios(sets)) for sets in distilled(world) if not sets.first["mdt"]]
         for (chosen_on, first), (used_on, second) in permutations(held, 2):
-            if first.shape[1] != second.shape[1] or len(second) < 3:
+            same = all(chosen_on.first[k] == used_on.first[k] for k in ("model", "ipc"))
+            if same or first.shape[1] != second.shape[1] or len(second) < 3:
                 continue
             ratio = int(first.mean(0).argmin())
             others = (second.sum(0) - second) / (len(second) - 1)

@@ -169,6 +169,8 @@ def test_one_ratio_serves_where_optima_agree():
     same = cells(("dc-ipc1", {"best": 0.4}), ("dm-ipc10", {"best": 0.4}))
     assert verdict("C18", same) == REPLICATES
     assert verdict("C18", cells(("dc-ipc1", {"best": 0.1}), ("dm-ipc10", {"best": 0.8}))) == DOES_NOT
+    # Another backbone is neither another data set, network nor count.
+    assert verdict("C18", cells(("dc-ipc1", {"best": 0.4}), ("dsa-ipc1", {"best": 0.4}))) == "not run"
 
 
 def test_treatments_are_ordered_only_if_all_pairs_are_told_apart():
