@@ -114,13 +114,16 @@ def ratio_optimum(world: World, settings: Settings) -> list[Cell]:
                 continue
             x = np.arange(table.shape[1]) / 10
             fitted = np.array([np.polyfit(x, row, 2) for row in table])
-            least = _paired(-fitted[:, 1] / (2 * fitted[:, 0]))
-            inside = least.low >= 0.1 and least.high <= 0.9
-            detail = f"least at r = {least.estimate:.2f} [{least.low:.2f}, {least.high:.2f}]"
+            bend, vertex = _paired(fitted[:, 0]), _paired(-fitted[:, 1] / (2 * fitted[:, 0]))
+            inside = vertex.low >= 0.1 and vertex.high <= 0.9
+            word = "least" if bend.estimate > 0 else "greatest"
+            detail = f"{word} at r = {vertex.estimate:.2f} [{vertex.low:.2f}, {vertex.high:.2f}]"
             detail += "" if inside else ": not inside .1 to .9"
-            # A parabola whose least value lies at the edge says nothing about an optimum inside.
+            # A parabola whose least value lies at the edge says nothing about an optimum inside; one that is bent the
+            # other way has none.
+            beside = not inside and bend.high >= 0
             unit = "points of ECE a squared ratio"
-            yield sets.cell(_paired(fitted[:, 0]), unit, detail=detail + _breaking(table), shown_only=not inside)
+            yield sets.cell(bend, unit, detail=detail + _breaking(table), shown_only=beside)
 
     return decided(cells())
 
