@@ -16,6 +16,7 @@ import pytest
 from benchmarks import github, judging, options, selection, sharding
 from benchmarks.controls import with_controls
 from benchmarks.devices import missing_device
+from benchmarks.gates_settings import Settings
 from benchmarks.grid import QUESTIONS, GridError, Overrides, build_cases, build_questions, load_profile
 from benchmarks.progress import Progress, StageFile
 from fixtures.records import Case, Record, Verdict
@@ -143,6 +144,9 @@ class Session:
             cases, images = self.cases, self.image_cases
             if not (cases or images):
                 raise GridError("the profile and the options leave no case; see --models, --methods, --sources")
+            # What the end of the run would stumble over.
+            Settings.read(self.profile.get("gates"))
+            judging.load_baseline(self.profile)
         except (GridError, ValueError) as error:
             raise pytest.UsageError(str(error)) from error
         runs = not (self.config.option.collectonly or self.config.getoption("judge_only"))
@@ -275,8 +279,8 @@ class Session:
                 self.notes.append(f"baseline written: {path}\n{difference}")
         except (StoreError, GridError, judging.gate_error()) as error:
             self.notes.append(f"error: {error}")
-            broken = isinstance(error, StoreError)
-            if status in (0, judging.INCONCLUSIVE_EXIT):
+            if status in (0, judging.INCONCLUSIVE_EXIT, pytest.ExitCode.NO_TESTS_COLLECTED):
+                broken = isinstance(error, StoreError)
                 status = int(pytest.ExitCode.INTERNAL_ERROR if broken else pytest.ExitCode.TESTS_FAILED)
         return status
 

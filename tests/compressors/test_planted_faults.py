@@ -10,7 +10,7 @@ import torch
 
 import compressors
 from compressors import gptq, grid, masks, sparsegpt, statistics, walker, wanda
-from tests.compressors import test_gptq, test_parts, test_sparsegpt, test_walker
+from tests.compressors import test_baselines, test_gptq, test_parts, test_sparsegpt, test_walker
 from tests.conformance import CompressorConformance
 
 suite = CompressorConformance()
@@ -129,6 +129,14 @@ FAULTS = {
     "errors made worse": Fault(
         (gptq,), "solve_block", wrong_sign,
         conforms("test_error_is_no_worse_than_the_matched_baseline", "gptq-w3g16"),
+    ),
+    "kept weights rounded to a finer grid": Fault(
+        (sparsegpt,), "fit_groups", lambda real: lambda work, size, bits, sym: real(work, size, bits + 1, sym),
+        lambda: test_sparsegpt.test_joint_quantization_equals_the_reference(0.5, 0, 0, "block", 3, 8),
+    ),
+    "norms of inputs squared": Fault(
+        (wanda,), "importance", lambda real: lambda weight, norms: weight.abs() * norms,
+        lambda: test_baselines.test_masks_within_rows_equal_the_reference("wanda", "0.5", "correlated"),
     ),
     "blocks see dense outputs": Fault(
         (walker._Walk,), "_forward", not_handed_on,

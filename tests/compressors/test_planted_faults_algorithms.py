@@ -92,6 +92,10 @@ FAULTS = {
         (spqr,), "_rounded", lambda real: lambda values, bits, group: values,
         lambda: test_spqr.test_equals_the_reference(4, 16, 0.1, 7),
     ),
+    "outliers by half the limit": Fault(
+        (spqr,), "_outlier_scale", lambda real: lambda *args: real(*args) / 2,
+        lambda: test_spqr.test_float32_decisions_are_optimal_given_the_earlier_ones(1),
+    ),
     "scale not folded": Fault(
         (folding,), "fold", not_divided,
         lambda: test_awq.test_folding_keeps_the_function_and_what_has_no_predecessor_is_said("opt"),
