@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from fixtures.runner import Runner
     from fixtures.store import Store
 
+OTHERS = ("speed", "claims")  # marks of what is no cell of the grid, and writes no record
+
 
 class Session:
     def __init__(self, config: pytest.Config) -> None:
@@ -151,12 +153,17 @@ class Session:
             raise pytest.UsageError(str(error)) from error
         runs = not (self.config.option.collectonly or self.config.getoption("judge_only"))
         if self.config.getoption("dry_run"):
-            self._print_plan(cases)
+            from benchmarks.plan import plan
+
+            self.progress.terminal.write_line(plan(cases, images))
             pytest.exit("dry run: nothing was run", returncode=0)
         if problem := missing_device([*cases, *images]) if runs else "":
             raise pytest.UsageError(problem)
-        if runs:
+        if runs and not self._asks_for(*OTHERS):
             self._check_store()
+
+    def _asks_for(self, *marks: str) -> bool:
+        return any(mark in (self.config.option.markexpr or "") for mark in marks)
 
     def _check_store(self) -> None:
         """Before hours of work that could not be kept."""
@@ -167,24 +174,18 @@ class Session:
         except StoreError as error:
             raise pytest.UsageError(str(error)) from error
 
-    def _print_plan(self, cases: list[Case]) -> None:
-        from benchmarks.plan import plan
-
-        self.progress.terminal.write_line(plan(cases, self.image_cases))
-
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """``--judge-only`` runs no case. Speed cases and claims run only when asked for (``-m``): the first mean
         nothing beside other work, the others need the records of all cases.
         """
-        asked = config.option.markexpr or ""
         judge_only = config.getoption("judge_only")
 
         def dropped(item: pytest.Item) -> bool:
             if selection.without_case(item):
                 return True  # a question that no grid asks: not there, rather than skipped
-            for name in ("speed", "claims"):
+            for name in OTHERS:
                 if item.get_closest_marker(name):
-                    return name not in asked
+                    return not self._asks_for(name)
             return judge_only and selection.is_case(item)
 
         gone = [item for item in items if dropped(item)]
