@@ -73,7 +73,7 @@ class Hit:
 
     ``share`` is the regret as a share of the least damage, ``random_share`` that of a source taken at random.
     ``within``: the records cannot tell the source advised from the best one; ``first``: it is that one; ``sure``: the
-    advice said that its first choice stands apart.
+    advice said that its first choice stands apart; ``random_within``: how often any source is ``within``.
     """
 
     cell: str
@@ -85,6 +85,7 @@ class Hit:
     share: float
     random_share: float
     sure: bool
+    random_within: float
 
 
 def judge(cell: str, likeness: Mapping[str, Sequence[float]], damage: Mapping[str, Sequence[float]]) -> Hit:
@@ -104,6 +105,7 @@ def judge(cell: str, likeness: Mapping[str, Sequence[float]], damage: Mapping[st
         regret / scale,
         anyone / scale,
         advice.sure,
+        (1 + len(truth.tied)) / len(damage),
     )
 
 
@@ -122,6 +124,7 @@ def accuracy(hits: Sequence[Hit]) -> dict[str, float]:
         "cells": float(len(hits)),
         "first": float(np.mean([hit.first for hit in hits])),
         "within": float(np.mean([hit.within for hit in hits])),
+        "random_within": float(np.mean([hit.random_within for hit in hits])),
         "regret": float(np.mean([hit.share for hit in hits])),
         "random_regret": float(np.mean([hit.random_share for hit in hits])),
         "sure": len(sure) / len(hits),

@@ -195,7 +195,8 @@ def _sentence(found: dict[str, float], records: dict[str, Any]) -> str:
     said = (
         f"On {', '.join(records['models'])} (records made {' and '.join(records['made'])} on "
         f"{', '.join(records['devices'])}), such advice named the best source in {first:.0f} % of "
-        f"{found['cells']:.0f} cells and one not told from it in {within:.0f} %; its regret was "
+        f"{found['cells']:.0f} cells and one not told from it in {within:.0f} % (a source taken at random: "
+        f"{100 * found['random_within']:.0f} %); its regret was "
         f"{100 * found['regret']:.1f} % of the damage, that of a source taken at random "
         f"{100 * found['random_regret']:.1f} %."
     )

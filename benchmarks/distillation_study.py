@@ -106,7 +106,10 @@ def spectrum(images: Any) -> Any:
     rows = images.flatten(2).double()
     rows = (rows - rows.mean(1, keepdim=True)).cpu()
     # Of the small products of rows, on the host: a GPU takes a second for each of many little decompositions.
-    values = torch.linalg.eigvalsh(rows @ rows.transpose(1, 2)).clamp(min=0).sqrt()
+    products = rows @ rows.transpose(1, 2)
+    lost = ~products.isfinite().all(-1).all(-1)  # images that ran away have no rank
+    values = torch.linalg.eigvalsh(products.nan_to_num(0, 0, 0)).clamp(min=0).sqrt()
+    values[lost] = torch.nan
     share = values / values.sum(-1, keepdim=True)
     return torch.exp(-(share * share.clamp(min=1e-300).log()).sum(-1))
 

@@ -80,7 +80,8 @@ def _judge_one(
     try:
         if group.missing:
             more = f" and {len(group.missing) - 2} more" if len(group.missing) > 2 else ""
-            raise ValueError(f"{len(group.missing)} records are missing: {', '.join(group.missing[:2])}{more}")
+            what = "1 record is missing" if len(group.missing) == 1 else f"{len(group.missing)} records are missing"
+            raise ValueError(f"{what}: {', '.join(group.missing[:2])}{more}")
         if gate == "null":
             return draws.null(group, settings)
         if gate in ("regression", "reconstruction"):

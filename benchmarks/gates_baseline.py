@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gates_settings import GateError
+from benchmarks.gates_settings import BASELINE_SCHEMA, GateError
 from fixtures.records import Record, Verdict, fingerprint
 from reports import statistics
 from reports.groups import OUTCOMES, Group, Outcome, is_calibrated, make_groups, planned_outcomes
 
-SCHEMA = 1
 SHORT = 16  # characters of a hash
 LOSS_DIGITS = 6
 ERROR_DIGITS = 5
@@ -39,7 +38,7 @@ def make_baseline(
         what = f"{len(missing)} records are missing, for instance {missing[0]}" if missing else "there are no cases"
         raise GateError(f"no baseline is made from an incomplete run: {what}; run it to the end first")
     return {
-        "schema": SCHEMA,
+        "schema": BASELINE_SCHEMA,
         "profile": manifest["profile"],
         "gates": manifest.get("gates", {}),
         "retraining_sd": (previous or {}).get("retraining_sd", {}),

@@ -195,11 +195,8 @@ def release(group: Group, outcome: Outcome, settings: Settings) -> Verdict | Non
     n = values[0].shape[0]
     detectable = statistics.detectable_difference(interval.error, settings.alpha, settings.power)
     more = statistics.items_needed(detectable, margin, n)
-    flips = None
     if not loss:
         detectable, more = of_answers(detectable, margin, n, settings.alpha)
-        stacked = np.concatenate(values, axis=1)
-        flips = (int((stacked > 0).sum()), int((stacked < 0).sum()))
     if detectable > margin and result != "fail":
         result = "refused"
         reason = f"it could only see {detectable:.3g}, more than its margin of {margin:.4g}; it needs about {more} "
@@ -216,7 +213,7 @@ def release(group: Group, outcome: Outcome, settings: Settings) -> Verdict | Non
         margin=margin,
         detectable=detectable,
         unit=outcome.unit,
-        flips=flips,
+        flips=outcome.flips(),
         records=tuple(group.records),
         details={"dense_accuracy": _dense_accuracy(group)} if not loss else {},
     )

@@ -115,10 +115,11 @@ def _noise_floor(
         "floor": max(abs(interval.low), abs(interval.high)),
     }
     outcome, reason = _equivalence(interval, margin)
+    p = max(interval.p_greater(-margin), 1 - interval.p_greater(margin))  # of the two one-sided tests
     flips = None if name == "loss" else (int((difference > 0).sum()), int((difference < 0).sum()))
     return Verdict(
         **base, outcome=outcome, reason=reason, estimate=interval.estimate, low=interval.low, high=interval.high,
-        margin=margin, detectable=detectable, unit="nats a token" if name == "loss" else "share", flips=flips,
+        p=p, margin=margin, detectable=detectable, unit="nats a token" if name == "loss" else "share", flips=flips,
         details=details,
     )  # fmt: skip
 

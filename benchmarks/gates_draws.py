@@ -29,6 +29,7 @@ def variance(group: Group, outcome: Outcome, settings: Settings) -> Verdict:
         "subject": subject(group, outcome),
         "margin": limit,
         "unit": outcome.unit,
+        "flips": outcome.flips(),
         "records": tuple(group.records),
     }
     if max((m.shape[1] for m in outcome.values.values()), default=0) < 2:
@@ -91,6 +92,7 @@ def source(group: Group, outcome: Outcome, settings: Settings) -> Verdict:
         "subject": subject(group, outcome),
         "margin": margin,
         "unit": outcome.unit,
+        "flips": outcome.flips(),
         "records": tuple(group.records),
     }
     values = {s: m for s, m in outcome.values.items() if s not in CONTROLS}

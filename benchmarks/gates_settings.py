@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 NAMES = ("variance", "source", "null", "repeat", "noise_floor", "regression", "release", "reconstruction")
 
+BASELINE_SCHEMA = 1
+
 
 class GateError(ValueError):
     """Settings, a baseline or a request that the gates cannot work with; the message says which and what to do."""

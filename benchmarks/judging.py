@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from benchmarks.gates_settings import BASELINE_SCHEMA
 from benchmarks.grid import PROFILES, GridError
 from fixtures.records import Case, Record, Verdict
 from fixtures.store import Store
@@ -95,15 +96,22 @@ def baseline_path(profile: dict[str, Any]) -> Path:
 
 
 def load_baseline(profile: dict[str, Any]) -> dict[str, Any] | None:
+    """The baseline of a profile; None if there is no such file, ``GridError`` if the file is something else."""
     path = baseline_path(profile)
     if not path.is_file():
         return None
+    problem = ""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict) or not isinstance(found.get("groups"), dict):
+            problem = "has no table of groups"
+        elif found.get("schema") != BASELINE_SCHEMA:
+            problem = f"is of schema {found.get('schema')!r}, not {BASELINE_SCHEMA}"
     except ValueError as error:
-        raise GridError(
-            f"the baseline {path} is not valid JSON ({error}); make it again: --update-baselines"
-        ) from error
+        problem = f"is not valid JSON ({error})"
+    if problem:
+        raise GridError(f"the baseline {path} {problem}; move it away, and --update-baselines makes a new one")
+    return found
 
 
 def judge(

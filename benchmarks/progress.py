@@ -24,19 +24,20 @@ class StageFile:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / f"{os.getpid()}.json"
-        self.case = ""
+        self.case = self._stage = ""
         self._last = 0.0
 
     def begin(self, case: str) -> None:
-        self.case, self._last = case, 0.0
+        self.case, self._stage = case, ""
         self("start")
 
     def __call__(self, stage: str) -> None:
-        # Ten a second is more than anyone reads; losing one is harmless, so errors of the disk are too.
-        now = time.monotonic()
-        if now - self._last < 0.1:
+        # Ten a second of one stage is more than anyone reads; the first of the next must not be lost, since it may
+        # last for minutes. Errors of the disk are harmless here.
+        now, name = time.monotonic(), stage.partition(" ")[0]
+        if name == self._stage and now - self._last < 0.1:
             return
-        self._last = now
+        self._last, self._stage = now, name
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             temporary = self.path.with_suffix(".tmp")

@@ -16,6 +16,7 @@ import pytest
 from benchmarks import github, judging, options, selection, sharding
 from benchmarks.controls import with_controls
 from benchmarks.devices import missing_device
+from benchmarks.gates_settings import Settings
 from benchmarks.grid import QUESTIONS, GridError, Overrides, build_cases, build_questions, load_profile
 from benchmarks.progress import Progress, StageFile
 from fixtures.records import Case, Record, Verdict
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from fixtures.image_runner import ImageRunner
     from fixtures.runner import Runner
     from fixtures.store import Store
+
+OTHERS = ("speed", "claims")  # marks of what is no cell of the grid, and writes no record
 
 
 class Session:
@@ -143,16 +146,24 @@ class Session:
             cases, images = self.cases, self.image_cases
             if not (cases or images):
                 raise GridError("the profile and the options leave no case; see --models, --methods, --sources")
+            # What the end of the run would stumble over.
+            Settings.read(self.profile.get("gates"))
+            judging.load_baseline(self.profile)
         except (GridError, ValueError) as error:
             raise pytest.UsageError(str(error)) from error
         runs = not (self.config.option.collectonly or self.config.getoption("judge_only"))
         if self.config.getoption("dry_run"):
-            self._print_plan(cases)
+            from benchmarks.plan import plan
+
+            self.progress.terminal.write_line(plan(cases, images))
             pytest.exit("dry run: nothing was run", returncode=0)
         if problem := missing_device([*cases, *images]) if runs else "":
             raise pytest.UsageError(problem)
-        if runs:
+        if runs and not self._asks_for(*OTHERS):
             self._check_store()
+
+    def _asks_for(self, *marks: str) -> bool:
+        return any(mark in (self.config.option.markexpr or "") for mark in marks)
 
     def _check_store(self) -> None:
         """Before hours of work that could not be kept."""
@@ -163,24 +174,18 @@ class Session:
         except StoreError as error:
             raise pytest.UsageError(str(error)) from error
 
-    def _print_plan(self, cases: list[Case]) -> None:
-        from benchmarks.plan import plan
-
-        self.progress.terminal.write_line(plan(cases, self.image_cases))
-
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """``--judge-only`` runs no case. Speed cases and claims run only when asked for (``-m``): the first mean
         nothing beside other work, the others need the records of all cases.
         """
-        asked = config.option.markexpr or ""
         judge_only = config.getoption("judge_only")
 
         def dropped(item: pytest.Item) -> bool:
             if selection.without_case(item):
                 return True  # a question that no grid asks: not there, rather than skipped
-            for name in ("speed", "claims"):
+            for name in OTHERS:
                 if item.get_closest_marker(name):
-                    return name not in asked
+                    return not self._asks_for(name)
             return judge_only and selection.is_case(item)
 
         gone = [item for item in items if dropped(item)]
@@ -275,8 +280,8 @@ class Session:
                 self.notes.append(f"baseline written: {path}\n{difference}")
         except (StoreError, GridError, judging.gate_error()) as error:
             self.notes.append(f"error: {error}")
-            broken = isinstance(error, StoreError)
-            if status in (0, judging.INCONCLUSIVE_EXIT):
+            if status in (0, judging.INCONCLUSIVE_EXIT, pytest.ExitCode.NO_TESTS_COLLECTED):
+                broken = isinstance(error, StoreError)
                 status = int(pytest.ExitCode.INTERNAL_ERROR if broken else pytest.ExitCode.TESTS_FAILED)
         return status
 

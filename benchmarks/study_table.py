@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -63,17 +64,45 @@ def calibrated_table(found: Sequence[Sets], source: str) -> list[str]:
     return lines
 
 
+def diagnosed_table(found: Sequence[Sets]) -> list[str]:
+    """What the paper finds behind it: largest logits on test images, spectra, and what a study looks at besides."""
+    head = ["trained on", "largest logit", "its SD / mean", "effective rank of images", "of features"]
+    head += ["probe of the class", "attribution in the foreground", "largest logit, masked"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for s in found:
+        first, looked = s.first, all(row.get("looks") for rows in s.rows.values() for row in rows)
+        names = ("rank_images", "rank_features")
+        ranks = [cell(s, itemgetter(name)) if first[name] is not None else "" for name in names]
+        cells = [
+            s.name, cell(s, lambda r: r["max_logit"][0]), cell(s, lambda r: r["max_logit"][1] / r["max_logit"][0], 2),
+            *ranks,
+        ]  # fmt: skip
+        if looked:
+            cells += [
+                cell(s, lambda r: 100 * r["looks"]["probe"]["class"]),
+                cell(s, lambda r: 100 * r["looks"]["attribution"][0]),
+                cell(s, lambda r: r["looks"]["masked"][1][0]),
+            ]
+        lines.append("| " + " | ".join(cells + [""] * (len(head) - len(cells))) + " |")
+    return lines
+
+
+def tables(found: Sequence[Sets]) -> str:
+    """All tables of the cells of one network and image set."""
+    parts = [f"## {found[0].first['model']}", "\n".join(plain_table(found))]
+    for source in ("distilled", "real-matched"):
+        parts += [f"Calibrated on `{source}`:", "\n".join(calibrated_table(found, source))]
+    return "\n\n".join([*parts, "Diagnoses:", "\n".join(diagnosed_table(found))])
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.study_table", description=__doc__)
     parser.add_argument("folder", type=Path)
     options = parser.parse_args(arguments)
     records = [record for study in read_studies(options.folder) for record in to_records(study)]
     found = studies(World(records))
-    parts = ["\n".join(plain_table(found))]
-    parts += [
-        f"Calibrated on `{s}`:\n\n" + "\n".join(calibrated_table(found, s)) for s in ("distilled", "real-matched")
-    ]
-    print("\n\n".join(parts))
+    models = dict.fromkeys(sets.first["model"] for sets in found)
+    print("\n\n".join(tables([sets for sets in found if sets.first["model"] == model]) for model in models))
     return 0
 
 

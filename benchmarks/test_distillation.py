@@ -62,6 +62,13 @@ def run_image_case(request: pytest.FixtureRequest, record_property: Any) -> Iter
     session.stage.end()
 
 
+def luck(scores: Any) -> float:
+    """Right answers that a network which says the most frequent class has once in ten thousand such test sets."""
+    from scipy.stats import binom
+
+    return float(binom.isf(1e-4, len(scores.correct), max(scores.chance, scores.majority)))
+
+
 def test_image_case(image_case: Any, run_image_case: Any) -> None:
     record = run_image_case(image_case)
     for name, scores in record.tasks.items():

@@ -36,8 +36,8 @@ class AccuracyRow:
 
     @property
     def ends(self) -> tuple[str, str] | None:
-        """(best, worst) source by mean; None for one that sees no data, or without two sources."""
-        text = {s: float(v.mean()) for s, v in self.draws.items() if s not in CONTROLS}
+        """(best, worst) source by mean of two draws or more; None for one that sees no data, or without two sources."""
+        text = {s: float(v.mean()) for s, v in self.draws.items() if s not in CONTROLS and v.size > 1}
         if not self.calibrated or len(text) < 2:
             return None
         return max(text, key=lambda s: text[s]), min(text, key=lambda s: text[s])

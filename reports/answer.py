@@ -82,6 +82,8 @@ def _told(table: Table, row: Row, verdict: Verdict) -> tuple[str, str]:
 
 def why_open(row: Row) -> str:
     """Why no source is named for a method."""
+    if len(row.group.planned_sources) < 2:
+        return "one source: there is nothing to compare it with"
     if row.group.missing and row.source is not None:
         return f"{len(row.group.missing)} of {row.group.planned_records} records are missing"
     if row.source is not None:

@@ -95,13 +95,22 @@ def _table(model: str, groups: Sequence[Group]) -> ConfidenceTable:
     for name, _ in members:
         per_task = [found[name, task] for task in tasks if found[name, task]]
         if per_task and len({len(each) for each in per_task}) == 1:
-            overall.append(summarized(name, "mean", [_mean(each) for each in zip(*per_task, strict=True)]))
+            overall.append(_over(name, per_task))
     informative = set(groups[0].informative)
     first = members[0][1][0] if members else None
     words = [t for t in tasks if first is not None and t in first.tasks and not has_choice(first.tasks[t])]
     others = [t for t in tasks if t not in informative] if dense is not None else []
     data, summary = (_csv(part) for part in (rows, overall))
     return ConfidenceTable(model, rows, overall, tasks, words, others, data, summary, dense is not None)
+
+
+def over_tasks(method: str, records: Sequence[Record], tasks: Sequence[str], dense: Record | None) -> ConfidenceRow:
+    """Mean and SD over records of the means over tasks of equal weight; every record holds all of them."""
+    return _over(method, [_figures(records, task, dense) for task in tasks])
+
+
+def _over(method: str, per_task: Sequence[Sequence[TaskFigures]]) -> ConfidenceRow:
+    return summarized(method, "mean", [_mean(each) for each in zip(*per_task, strict=True)])
 
 
 def _csv(rows: Sequence[ConfidenceRow]) -> str:

@@ -17,7 +17,7 @@ from reports.distilled import DistilledTable, distilled_tables, is_image
 from reports.distilled_figure import distilled_reliability
 from reports.drawing import Drawing
 from reports.groups import Group
-from reports.headline import Headline, headlines
+from reports.headline import Headline, headlines, of_setting
 from reports.heat import HeatMap
 from reports.notes import notes
 from reports.perplexities import PerplexityTable, perplexity_tables
@@ -51,11 +51,11 @@ class Section:
     correlations: list[likeness.Correlation] = field(default_factory=list)
 
     @property
-    def blocks(self) -> list[tuple[str, list[Answer]]]:
-        """Answers by setting, the main one first: what was measured with other amounts stands apart."""
+    def blocks(self) -> list[tuple[str, list[Answer], str]]:
+        """(setting, its answers, the answer in a line), the main one first: other amounts stand apart."""
         settings = dict.fromkeys([*self.table.settings, *(a.setting for a in self.answers)])
         found = ((setting, [a for a in self.answers if a.setting == setting]) for setting in settings)
-        return [(setting, members) for setting, members in found if members]
+        return [(setting, members, of_setting(self.table, setting)) for setting, members in found if members]
 
     @property
     def unconfirmed(self) -> bool:
@@ -100,6 +100,12 @@ class Context:
     def machine(self) -> list[Verdict]:
         """Null controls: cases that were made again."""
         return [v for v in self.verdicts if v.gate in ("repeat", "noise_floor")]
+
+    @property
+    def licence_columns(self) -> list[str]:
+        """What a licence is of comes first, whatever the order in the manifest."""
+        names = list(dict.fromkeys(name for row in self.licences for name in row))
+        return sorted(names, key=lambda name: ("holds", "name").index(name) if name in ("holds", "name") else 2)
 
     @property
     def gate_blocks(self) -> list[tuple[str, list[Verdict]]]:
@@ -192,6 +198,9 @@ def _provenance(records: Sequence[Record], manifest: dict[str, Any]) -> list[tup
             add(name, value)
         add(f"model {label(record.case['model'])}", record.keys.get("model_hash", "")[:16])
         add(f"code of {record.case['method']}", record.keys.get("method_code", "")[:16])
+        if record.draw:
+            revision = str((record.draw.get("provenance") or {}).get("revision", ""))
+            add(f"text of {label(record.case['draw']['source'])}", revision[:40])
         add("scores", record.keys.get("evaluation_key", "")[:16])
     created = sorted(r.created for r in records if r.created)
     rows = [("profile", str(manifest.get("profile", "")))]

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from reports.drawing import WIDTH, Drawing, legend, only_first, panels, to_csv
+from reports.drawing import WIDTH, Drawing, legend, legend_height, only_first, panels, to_csv
 from reports.figures import short_axis
 from reports.groups import is_calibrated
 from reports.svg import PLACES, canvas, series, to_svg
@@ -41,8 +41,11 @@ def amount_curves(table: Table) -> Drawing | None:
         draw = row.group.cases[0]["draw"]
         if not is_calibrated(row.group.method):
             return None
-        size = f"{draw['n_sequences']}x{draw['sequence_length']}"
-        name = row.group.method_name.removesuffix(f" {size}").replace(f" n={draw['n_sequences']}", "")
+        own = {f"n{draw['n_sequences']}"}
+        if row.group.usual.endswith(f"x{draw['sequence_length']}"):  # other lengths are no amounts of the same draw
+            own.add(row.group.size)
+        kept = ("-".join(part for part in word.split("-") if part not in own) for word in row.group.setting.split())
+        name = " ".join(word for word in [row.group.method, *kept] if word)
         return name, float(draw["n_sequences"] * draw["sequence_length"])
 
     caption = "Mean damage by calibration tokens of a draw; bars are the standard deviation over draws."
@@ -66,7 +69,7 @@ def _figure(
         return None
     sources, drawn = table.sources, curves[:PANELS]
     down, across = panels(len(drawn))
-    with canvas(WIDTH, 0.5 + 2.6 * down, down, across) as (figure, axes):
+    with canvas(WIDTH, 0.5 + 2.6 * down + legend_height(sources), down, across) as (figure, axes):
         for ax in axes.flat[len(drawn) :]:
             ax.set_visible(False)
         for ax, (name, points) in zip(axes.flat, drawn, strict=False):

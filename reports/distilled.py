@@ -12,6 +12,7 @@ from compressors.distillation.spelling import parse
 from fixtures.records import Record
 from reports import statistics
 from reports.drawing import to_csv
+from reports.numbers import signed
 
 FIGURES = ("accuracy", "ece", "ece15", "adaptive", "classwise", "mce", "nll", "brier", "gap", "aurc")
 
@@ -144,7 +145,7 @@ def markdown(table: DistilledTable) -> str:
         clamped = f" ({row.clamped} clamped)" if row.clamped else ""
         warm = "" if row.temperature is None else f"{row.temperature:.2f}{clamped}"
         cells = [row.trained, row.calibrator or "–", row.source or "–", percent(f["accuracy"]), percent(f["ece"])]
-        cells += [f"{100 * f['gap'].mean:+.1f}", f"{f['nll'].mean:.3f}", f"{f['brier'].mean:.3f}", warm]
+        cells += [signed(100 * f["gap"].mean, 1), f"{f['nll'].mean:.3f}", f"{f['brier'].mean:.3f}", warm]
         lines.append("| " + " | ".join(cells) + " |")
     note = "Means over distilled sets ± SD between them; ECE: ten bins closed on the left."
     return "\n".join(lines) + f"\n\n{note} Budget: {table.budget or 'no distillation'}."

@@ -12,6 +12,7 @@ from reports.svg import series
 
 WIDTH = 9.6  # inches: the card of a wide page; a narrow one scrolls
 INCHES = 0.078  # a character of a label, about
+LEGEND = 12  # more sources are named where they stand: nobody finds one of twenty in a legend
 ROWS = 40  # a figure with more rows or panels is longer than anyone reads; the CSV beside it has them all
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from reports.drawing import (
     INCHES,
+    LEGEND,
     ROWS,
     WIDTH,
     Drawing,
@@ -24,7 +25,6 @@ from reports.svg import PLACES, canvas, series, to_svg
 from reports.tables import Cell, Row, Table
 
 PANELS = 24
-LEGEND = 12  # more sources are named where they stand: nobody finds one of twenty in a legend
 LANES = 240
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from fixtures.records import Case, DrawSpec, Record, label
-from reports.naming import name_groups
+from fixtures.records import Record, label
+from reports.naming import label_of, name_groups
 
 FAR = 2.0  # nats a token above the best domain: text that the dense model does not model
 # Sources that nobody would ship: shown, never recommended, not pooled.
@@ -40,6 +40,7 @@ class Group:
     dense: Record | None
     dense_id: str | None = None
     common: tuple[str, ...] = ()  # words of the label that every group of the run has
+    usual: str = ""  # the amount of most groups of the model, which its name need not say
     variant: str = ""  # how its evaluation differs from the first of the model: figures of two are not comparable
 
     @property
@@ -58,9 +59,15 @@ class Group:
         return self.label.removeprefix(f"{self.name} ").split(" ")
 
     @property
+    def size(self) -> str:
+        """Sequences and their length of one draw."""
+        draw = self.cases[0]["draw"]
+        return f"{draw['n_sequences']}x{draw['sequence_length']}"
+
+    @property
     def setting(self) -> str:
         """What tells the group from others of the same method and table, for instance an amount; often nothing."""
-        hidden = {*self.common, *self.variant.split()}
+        hidden = {*self.common, *self.variant.split(), self.usual}
         return " ".join(word for word in self.words[1:] if word not in hidden)
 
     @property
@@ -94,6 +101,11 @@ class Group:
         """Most draws that the manifest has of any source."""
         counts = Counter(case["draw"]["source"] for case in self.cases if case["draw"])
         return max(counts.values(), default=0)
+
+    @property
+    def planned_sources(self) -> set[str]:
+        """Of the manifest, without those that nobody would ship."""
+        return {label(case["draw"]["source"]) for case in self.cases if case["draw"]} - set(CONTROLS)
 
     @property
     def sources(self) -> list[str]:
@@ -209,23 +221,6 @@ def _dense_key(case: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(repr(case.get(name)) for name in names)
 
 
-def _label(case: dict[str, Any]) -> str:
-    """``model method`` and whatever is not the default, as in the id of the case."""
-    parsed = Case.from_dict(case)
-    extras = []
-    if parsed.draw is not None:
-        defaults = DrawSpec("", 0, 0, 0)
-        for name in ("packing", "bos", "loader"):
-            if getattr(parsed.draw, name) != getattr(defaults, name):
-                extras.append(f"{name}={str(getattr(parsed.draw, name)).lower()}")
-    for name in ("dtype", "device", "propagation"):
-        if getattr(parsed, name) != Case.__dataclass_fields__[name].default:
-            extras.append(getattr(parsed, name))
-    extras += [f"inputs={parsed.evaluation.inputs}"] if parsed.evaluation.inputs else []
-    extras += [parsed.tag] if parsed.tag else []
-    return " ".join([label(parsed.model), parsed.method, *extras])
-
-
 def make_groups(manifest: dict[str, Any], records: Iterable[Record]) -> list[Group]:
     """Groups of the manifest's compressed cases, in its order. Records that it does not name are left out."""
     by_id = {record.id: record for record in records}
@@ -244,19 +239,9 @@ def make_groups(manifest: dict[str, Any], records: Iterable[Record]) -> list[Gro
         held = {case["id"]: by_id[case["id"]] for case in cases if case["id"] in by_id}
         dense = by_id.get(dense_id) if dense_id else None
         first = cases[0]
-        groups.append(Group(_label(first), first["model"], first["method"], cases, held, dense, dense_id))
-    _tell_apart(groups)
+        groups.append(Group(label_of(first), first["model"], first["method"], cases, held, dense, dense_id))
     name_groups(groups)
     return groups
-
-
-def _tell_apart(groups: list[Group]) -> None:
-    """Groups that differ only in the amount of data get it in their label."""
-    labels = [group.label for group in groups]
-    for group in groups:
-        if labels.count(group.label) > 1:
-            draw = group.cases[0]["draw"]
-            group.label += f" {draw['n_sequences']}x{draw['sequence_length']}"
 
 
 @dataclass(frozen=True)
@@ -276,6 +261,13 @@ class Outcome:
         """One matrix a source, random tokens left out unless there is nothing else."""
         kept = [matrix for source, matrix in self.values.items() if controls or source not in CONTROLS]
         return kept or list(self.values.values())
+
+    def flips(self) -> tuple[int, int] | None:
+        """Answers lost and gained against dense over the draws of :meth:`pooled`; None for a loss."""
+        if self.name == "loss":
+            return None
+        stacked = np.concatenate(self.pooled(), axis=1)
+        return int((stacked > 0).sum()), int((stacked < 0).sum())
 
     def means(self, source: str) -> np.ndarray:
         """One value a draw."""

@@ -35,10 +35,16 @@ def headlines(tables: Sequence[Table]) -> list[Headline]:
     for table in tables:
         rows = _answered(table)
         if rows:
-            named.add(table.model)
+            named.add(table.rows[0].group.name)
             found.append(_headline(table, rows))
-    silent = [t for t in tables if t.model not in named]
+    silent = [t for t in tables if t.rows[0].group.name not in named]
     return found + _silent([t for k, t in enumerate(silent) if t.model not in {o.model for o in silent[:k]}], not found)
+
+
+def of_setting(table: Table, setting: str) -> str:
+    """The answer of one setting in a line; empty where no source is named."""
+    rows = [row for row in _calibrated(table, setting) if row.best]
+    return _headline(table, rows).lead.partition(": ")[2] if rows else ""
 
 
 def _calibrated(table: Table, setting: str) -> list[Row]:
@@ -155,6 +161,8 @@ def _silent(tables: Sequence[Table], nothing_else: bool) -> list[Headline]:
 def _reason(table: Table) -> tuple[str, str]:
     """(in short, in full) why a table names no source."""
     rows = next((rows for s in table.settings if (rows := _calibrated(table, s))), [])
+    if rows and all(len(row.group.planned_sources) < 2 for row in rows):
+        return "one source, nothing to compare it with", "Its table shows what the draws do."
     text = [[len(c.values) for c in row.cells.values() if c.source not in CONTROLS] for row in rows]
     if not any(sum(n > 1 for n in draws) > 1 for draws in text):
         rest = "That takes two sources with two draws each, better five; its table shows what was measured."

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from reports import statistics
-from reports.drawing import ROWS, WIDTH, Drawing, legend, only_first, panels, to_csv
-from reports.groups import is_calibrated
+from reports.drawing import LEGEND, ROWS, WIDTH, Drawing, legend, legend_height, only_first, panels, to_csv
+from reports.groups import CONTROLS, is_calibrated
 from reports.svg import canvas, series, to_svg
 from reports.tables import Row, Table
 
 PANELS = 9
+RATIO = 50  # of the largest to the smallest of a measure, from which its axis is logarithmic
 Point = tuple[str, str, float, float]  # source, case id, measure, damage
 
 
@@ -61,7 +62,8 @@ def correlations(table: Table) -> list[Correlation]:
 
 
 def _correlation(measure: str, row: Row) -> Correlation:
-    found = points(row, measure)
+    """Over text alone: random tokens are unlike everything, and would make a correlation of any measure."""
+    found = [p for p in points(row, measure) if p[0] not in CONTROLS]
     sources = list(dict.fromkeys(p[0] for p in found))
     means = [np.mean([p[2:] for p in found if p[0] == source], axis=0) for source in sources]
     rho, p = statistics.rank_correlation([f[2] for f in found], [f[3] for f in found])
@@ -76,20 +78,24 @@ def drawing(table: Table) -> Drawing | None:
     if not names or not rows:
         return None
     down, across = panels(min(len(names), PANELS))
-    with canvas(WIDTH, 0.5 + 2.6 * down, down, across) as (figure, axes):
+    sources = [source for source in table.sources if source not in CONTROLS]
+    named = len(sources) <= LEGEND
+    height = 0.5 + 2.6 * down + (legend_height(sources) if named else 0.0)
+    with canvas(WIDTH, height, down, across) as (figure, axes):
         for ax in axes.flat[len(names) :]:
             ax.set_visible(False)
         for ax, name in zip(axes.flat, names, strict=False):
             _panel(ax, table, rows, name)
         for ax in axes[:, 0]:
-            ax.set_ylabel(
-                "damage / mean of the method" if table.outcome == "loss" else "points against the method's mean"
-            )
-        legend(figure, table.sources)
+            ax.set_ylabel("damage / mean of the method" if table.outcome == "loss" else "points against the mean")
+        if named:
+            legend(figure, sources)
         svg = to_svg(figure, f"{table.model}: similarity of the text against damage")
     usual = "divided by the mean of its method" if table.outcome == "loss" else "minus the mean of its method"
     caption = (
         f"One mark a draw and method: its damage {usual}. Rank correlations by method are in the table below."
+        + ("" if named else f" {len(sources)} sources are too many for a legend: the data names each mark.")
+        + (" Controls that are no text are in the data only." if len(sources) < len(table.sources) else "")
         + only_first(len(names), PANELS, "measures")
     )
     title = f"{table.model}: similarity against damage"
@@ -99,7 +105,7 @@ def drawing(table: Table) -> Drawing | None:
 def _panel(ax: Any, table: Table, rows: Sequence[Row], measure: str) -> None:
     marks: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
-        found = points(row, measure)
+        found = [p for p in points(row, measure) if p[0] not in CONTROLS]
         usual = float(np.mean([p[3] for p in found])) if found else 0.0
         for source, _, x, y in found:
             # An accuracy lost is often about zero, and a ratio to it says nothing.
@@ -107,13 +113,18 @@ def _panel(ax: Any, table: Table, rows: Sequence[Row], measure: str) -> None:
                 marks.setdefault(source, []).append((x, (y - usual) * table.scale))
             elif usual > 0:
                 marks.setdefault(source, []).append((x, y / usual))
-    for number, source in enumerate(table.sources):
+    sources = [source for source in table.sources if source not in CONTROLS]
+    for number, source in enumerate(sources):
         if source in marks:
             colour, marker = series(number)
             xs, ys = zip(*marks[source], strict=True)
             ax.plot(xs, ys, ls="none", marker=marker, color=colour, markersize=3.8, alpha=0.7)
     ax.grid(True, axis="y")
-    ax.locator_params(axis="x", nbins=5)
+    every = [x for pairs in marks.values() for x, _ in pairs]
+    if every and min(every) > 0 and max(every) > RATIO * min(every):
+        ax.set_xscale("log")
+    else:
+        ax.locator_params(axis="x", nbins=5)
     ax.set_xlabel(measure)
 
 

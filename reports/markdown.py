@@ -10,7 +10,7 @@ from reports.accuracy import AccuracyTable
 from reports.answer import Answer
 from reports.confidence import ConfidenceTable
 from reports.context import Context
-from reports.numbers import plain, significant
+from reports.numbers import figure_text, signed, significant
 from reports.perplexities import WORDS, PerplexityTable
 from reports.tables import Row, Table
 from reports.terminal import ORDER, cell_text, mark, verdict_text
@@ -24,7 +24,7 @@ def markdown(context: Context) -> str:
         parts.append(f"Every case: {', '.join(context.common)}.")
     for section in context.sections:
         parts.append(f"## {section.table.model}: {section.table.title}\n\n{_damage(section.table)}")
-        parts += [_answers(setting, members) for setting, members in section.blocks]
+        parts += [_answers(*block) for block in section.blocks]
     parts += [f"## {t.model} on {t.text}: perplexity\n\n{_perplexity(t)}" for t in context.perplexities]
     for accuracy in context.accuracies:
         title = f"## {accuracy.model}: mean accuracy of {len(accuracy.tasks)} tasks, %"
@@ -73,8 +73,8 @@ def _damage(table: Table) -> str:
     return text
 
 
-def _answers(setting: str, members: Sequence[Answer]) -> str:
-    lines = [f"At {setting}:\n"] if setting else []
+def _answers(setting: str, members: Sequence[Answer], lead: str) -> str:
+    lines = [f"At {setting}: {lead}".rstrip(": ") + "\n"] if setting else []
     for answer in members:
         gap = f"; {answer.gap}" if answer.gap else ""
         draws = f" Another draw: {answer.draws}." if answer.draws else ""
@@ -126,9 +126,9 @@ def confidence_markdown(table: ConfidenceTable) -> str:
     head = ["method", "draws", "accuracy, %", "right → wrong, %", "wrong → right, %", "gap", "ECE", "Brier", "NLL"]
     rows = (
         [
-            r.method, str(r.draws), _figure(r.accuracy, r.accuracy_sd, 1, 100), _figure(r.worse, None, 1, 100),
-            _figure(r.better, None, 1, 100), _figure(r.gap, None, 1, 100), _figure(r.ece, r.ece_sd, 1, 100),
-            _figure(r.brier, r.brier_sd, 3), _figure(r.nll, r.nll_sd, 2),
+            r.method, str(r.draws), figure_text(r.accuracy, r.accuracy_sd, 1, 100), figure_text(r.worse, None, 1, 100),
+            figure_text(r.better, None, 1, 100), "" if r.gap is None else signed(100 * r.gap, 1),
+            figure_text(r.ece, r.ece_sd, 1, 100), figure_text(r.brier, r.brier_sd, 3), figure_text(r.nll, r.nll_sd, 2),
         ]
         for r in table.overall
     )  # fmt: skip
@@ -137,10 +137,3 @@ def confidence_markdown(table: ConfidenceTable) -> str:
         f"{table_of(head, rows)}\n\nMeans over {len(table.tasks)} tasks of equal weight ± SD over draws. Gap: "
         f"confidence minus accuracy; ECE: ten bins; both in points. Brier: 0 to 2; NLL: nats.{words}"
     )
-
-
-def _figure(value: float | None, sd: float | None, digits: int, scale: float = 1) -> str:
-    if value is None:
-        return ""
-    spread = "" if sd is None else f" ±{sd * scale:.{digits}f}" if sd else " ±0"
-    return plain(value * scale, digits) + spread

@@ -68,22 +68,24 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> tuple[Store, int]:
             raise MergeError(f"{folder} holds no readable record; merge joins runs that have some")
     _refuse_conflicts(stores, contents)
     target = Store(out)
-    cases: dict[str, dict[str, Any]] = {}
+    cases: dict[str, dict[str, dict[str, Any]]] = {"cases": {}, "image_cases": {}}
     written = 0
     for store, (manifest, records, _) in zip(stores, contents, strict=True):
-        for case in manifest["cases"]:
-            cases.setdefault(case["id"], case)
+        for kind, found in cases.items():
+            for case in manifest.get(kind, []):
+                found.setdefault(case["id"], case)
         for record in records:
             target.save(record.keys["record"], record)
             written += 1
-        for kind in ("cases", "scores"):
+        for kind in ("cases", "image-cases", "scores"):
             for path in sorted((store.root / kind).glob("*.json")):
                 name = f"{kind}/{path.stem}"
                 if target.load_json(name) is None:
                     target.save_json(name, store.load_json(name))
     first = contents[0][0]
     set_aside = [entry for manifest, _, _ in contents for entry in manifest["set_aside"]]
-    target.save_json("manifest", {**first, "cases": list(cases.values()), "set_aside": set_aside, "missing": {}})
+    joined = {kind: list(found.values()) for kind, found in cases.items()}
+    target.save_json("manifest", {**first, **joined, "set_aside": set_aside, "missing": {}})
     return target, written
 
 

@@ -17,13 +17,20 @@ def notes(manifest: dict[str, Any], records: Sequence[Record], groups: Sequence[
     foreign = [record.id for record in records if record.id not in planned]
     if foreign:
         lines.append(f"{len(foreign)} records belong to no case of this run and were left out: {foreign[0]} ...")
-    if manifest.get("set_aside"):
-        lines.append(f"{len(manifest['set_aside'])} unreadable records were set aside: {manifest['set_aside'][0]}")
+    lines += _set_aside(manifest.get("set_aside") or [])
     lines += [*_far_domains(groups), *_single_draws(groups), *_cleaned(records), *_cut_documents(records)]
     lines += _one_document(records)
     for name, counts in _repairs(records).items():
         lines += [f"{name}: {text}" for text in counts]
     return lines
+
+
+def _set_aside(files: Sequence[str]) -> Iterable[str]:
+    """How many, and the first three by name with the reason; the others are in the folder ``set-aside``."""
+    if files:
+        what = "1 unreadable record was" if len(files) == 1 else f"{len(files)} unreadable records were"
+        more = f"; {len(files) - 3} more are listed in set-aside" if len(files) > 3 else ""
+        yield f"{what} set aside: {'; '.join(files[:3])}{more}"
 
 
 def _missing(manifest: dict[str, Any], groups: Sequence[Group]) -> Iterable[str]:

@@ -17,6 +17,12 @@ def plain(value: float, digits: int) -> str:
     return text.lstrip("-") if not float(text) else text.replace("-", "\u2212")
 
 
+def signed(value: float, digits: int) -> str:
+    """As ``plain``, with a plus sign above zero."""
+    text = plain(value, digits)
+    return f"+{text}" if value > 0 and float(f"{value:.{digits}f}") else text
+
+
 def significant(value: float, of: float | None = None) -> str:
     """Four significant digits, or as many decimals as ``of`` is shown with."""
     if not math.isfinite(value):
@@ -29,3 +35,11 @@ def significant(value: float, of: float | None = None) -> str:
 
 def percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.0f} %"
+
+
+def figure_text(value: float | None, sd: float | None, digits: int, scale: float = 1) -> str:
+    """``"12.3 ±0.4"``; empty for None, exactly ±0 for draws that are all alike."""
+    if value is None:
+        return ""
+    spread = "" if sd is None else f" ±{sd * scale:.{digits}f}" if sd else " ±0"
+    return plain(value * scale, digits) + spread

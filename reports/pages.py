@@ -25,7 +25,7 @@ from reports.figures import cells_csv
 from reports.groups import chosen
 from reports.likeness import Correlation
 from reports.markdown import markdown
-from reports.numbers import number, percent, plain, significant
+from reports.numbers import number, percent, plain, signed, significant
 from reports.perplexities import WORDS
 from reports.svg import DARK, LIGHT, standalone, unique_ids
 from reports.terminal import ORDER, mark
@@ -83,6 +83,7 @@ def html(context: Context) -> str:
         mark=mark,
         number=number,
         plain=plain,
+        signed=signed,
         cells_csv=cells_csv,
         significant=significant,
         perplexity_words=WORDS,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fixtures.records import Record
-from reports.drawing import WIDTH, Drawing, legend, only_first, panels, to_csv
+from reports.drawing import WIDTH, Drawing, legend, legend_height, only_first, panels, to_csv
 from reports.groups import Group, chosen, is_calibrated
 from reports.svg import PLACES, canvas, series, to_svg
 
@@ -24,7 +24,8 @@ def every_draw(groups: Sequence[Group]) -> Drawing | None:
         return None
     drawn, sources = shown[:METHODS][::-1], list(dict.fromkeys(s for g in shown for s in g.sources))
     down, across = panels(min(len(tasks), TASKS))
-    with canvas(WIDTH, 0.6 + down * (0.55 + 0.24 * len(drawn)), down, across, sharey=True) as (figure, axes):
+    height = 0.4 + legend_height(sources) + down * (0.55 + 0.24 * len(drawn))
+    with canvas(WIDTH, height, down, across, sharey=True) as (figure, axes):
         for ax in axes.flat[len(tasks) :]:
             ax.set_visible(False)
         for ax, task in zip(axes.flat, tasks, strict=False):
@@ -32,13 +33,13 @@ def every_draw(groups: Sequence[Group]) -> Drawing | None:
         for ax in axes[:, 0]:
             ax.set_yticks(range(len(drawn)), [g.method_name for g in drawn])
         legend(figure, sources)
-        svg = to_svg(figure, f"{groups[0].name}: accuracy of every draw on every task")
+        svg = to_svg(figure, f"{groups[0].title}: accuracy of every draw on every task")
     more = only_first(len(shown), METHODS, "methods") + only_first(len(tasks), TASKS, "tasks")
     caption = (
         "Accuracy in percent, one mark a draw; the dashed line is the dense model. A task in grey is not informative: "
         "the dense model is not surely above chance and majority class." + more
     )
-    model = groups[0].name
+    model = groups[0].title
     return Drawing(f"{model}-tasks-every-draw", f"{model}: every draw on every task", caption, svg, _csv(model, shown))
 
 

@@ -46,11 +46,11 @@ def _table(table: Table, width: int) -> list[str]:
     """Methods down, sources across; sources go to a second block if they do not fit."""
     dense = "" if table.dense is None else f"; dense {table.dense * table.scale:.{table.digits}f}"
     lines = [f"{table.model}: {table.title}{dense}"]
-    first = max(len("method"), *(len(_name(table, row)) for row in table.rows)) + 1
+    first = max(len("method"), *(len(_name(table, row)) for row in table.held)) + 1
     sources = table.sources
     texts = {
         (id(row), s): cell_text(table, row.cells[s], mark(row, s))
-        for row in table.rows
+        for row in table.held
         for s in sources
         if s in row.cells
     }
@@ -59,10 +59,12 @@ def _table(table: Table, width: int) -> list[str]:
     for start in range(0, len(sources), across):
         block = sources[start : start + across]
         lines.append("method".ljust(first) + "".join(s.rjust(column) for s in block))
-        for row in table.rows:
+        for row in table.held:
             cells = "".join(texts.get((id(row), s), "-").rjust(column) for s in block)
             lines.append(_name(table, row).ljust(first) + cells)
-    lines += [f"  {_name(table, row)}: {row.problem}" for row in table.rows if row.problem and row.group.records]
+    for reason, names in table.without:
+        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+        lines.append(_wrapped(f"{reason}: {', '.join(names[:4])}{more}", width, "  "))
     return [*lines, ""]
 
 

@@ -53,6 +53,13 @@ def shared_methods(panels: Sequence[Panel], settings: Settings) -> list[str]:
     return [m for m in shared if m in settings.get("methods", shared)]
 
 
+def swept(panels: Sequence[Panel], settings: Settings) -> Iterator[tuple[str, list[Panel]]]:
+    """Every calibrated method that the claim names, with the panels that have it: not all need have all."""
+    for method in dict.fromkeys(m for panel in panels for m in panel.methods if is_calibrated(m)):
+        if method in settings.get("methods", [method]):
+            yield method, [panel for panel in panels if method in panel.methods]
+
+
 def nearest(panels: Sequence[Panel], tokens: float) -> Panel:
     return min(panels, key=lambda panel: abs(np.log(panel.tokens / tokens)))
 
@@ -84,8 +91,8 @@ def still_better(world: World, settings: Settings) -> list[Cell]:
 
 
 def _steps(world: World, settings: Settings, sign: float) -> Iterator[Cell]:
-    for model, panels in amounts(world):
-        for method in shared_methods(panels, settings):
+    for model, every in amounts(world):
+        for method, panels in swept(every, settings):
             for few, many in settings["steps"]:
                 first, second = nearest(panels, matched(model, few)), nearest(panels, matched(model, many))
                 apart = np.log(second.tokens / first.tokens) / np.log(many / few)
@@ -113,16 +120,16 @@ def mean_constant(world: World, settings: Settings) -> list[Cell]:
     def cells() -> Iterator[Cell]:
         for model, panels in amounts(world):
             low, high = (matched(model, n) for n in settings["range"])
-            inside = [p for p in panels if 0.7 * low <= p.tokens <= 1.4 * high]
-            if len(inside) < 3:
-                continue
-            for method in shared_methods(inside, settings):
+            for method, held in swept(panels, settings):
+                inside = [p for p in held if 0.7 * low <= p.tokens <= 1.4 * high]
+                if len(inside) < 3:
+                    continue
                 for outcome in OUTCOMES:
                     try:
                         table, _ = stack(inside, method, outcome)
                     except NoEvidence:
                         continue
-                    found = [paired(held - table[-1]) for held in table[:-1]]
+                    found = [paired(row - table[-1]) for row in table[:-1]]
                     worst = max(range(len(found)), key=lambda k: abs(found[k].estimate) + found[k].error)
                     name = f"{label(model)} {method} {inside[worst].amount} minus {inside[-1].amount}"
                     unit, margin = inside[0].view(outcome).unit, TOLERANCE[outcome]
@@ -135,10 +142,12 @@ def spread_law(world: World, settings: Settings) -> list[Cell]:
     """A9: slope of log SD over draws on log amount, net of a constant; -.5 is the sampling law."""
 
     def cells() -> Iterator[Cell]:
-        for model, panels in amounts(world, 4):
-            logs = np.log([panel.tokens for panel in panels])
-            weights = (logs - logs.mean()) / ((logs - logs.mean()) ** 2).sum()
-            for method in shared_methods(panels, settings):
+        for model, every in amounts(world, 4):
+            for method, panels in swept(every, settings):
+                if len(panels) < 4:
+                    continue
+                logs = np.log([panel.tokens for panel in panels])
+                weights = (logs - logs.mean()) / ((logs - logs.mean()) ** 2).sum()
                 for outcome in OUTCOMES:
                     try:
                         table, _ = stack(panels, method, outcome)

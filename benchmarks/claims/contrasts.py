@@ -16,20 +16,22 @@ from benchmarks.claims.common import (
     gather,
     generator,
     of_samples,
-    resampled,
     shown,
     views,
 )
 from benchmarks.claims.evidence import Cell, Effect, Rank
-from benchmarks.claims.world import NoEvidence, View, World
+from benchmarks.claims.sourcewise import far
+from benchmarks.claims.world import NoEvidence, Panel, View, World
 from reports.statistics.group_contrast import group_contrast
 from reports.statistics.rank_association import rank_association
+from reports.statistics.spread_ratio import spread_ratio
 
 
 def better(world: World, settings: Settings) -> list[Cell]:
-    """Damage of each ``worse`` source minus that of each ``better`` one; with ``match`` only where the group agrees.
+    """Damage of each ``worse`` source minus that of each ``better`` one.
 
-    ``worse`` and ``better`` are patterns of source names; a group in both (say the text that is perturbed) pairs them.
+    ``worse`` and ``better`` are patterns of source names; a group in both (say the text that is perturbed) pairs them;
+    a ``worse`` one without a group (random tokens) is paired with each.
     """
 
     def cells() -> Iterator[Cell]:
@@ -54,58 +56,67 @@ def _pairs(sources: Sequence[str], settings: Settings) -> list[tuple[str, str]]:
     for first in sources:
         for second in sources:
             a, b = re.fullmatch(settings["worse"], first), re.fullmatch(settings["better"], second)
-            if a and b and first != second and _key(a) == _key(b):
+            if a and b and first != second and (_key(a) == _key(b) or not _key(a)):
                 found.append((first, second))
     return found
 
 
 def _key(match: re.Match[str]) -> str:
-    """The first group that matched anything: what both names must share."""
+    """The first group that matched anything: what both names must share (any name, if none did)."""
     return next((group for group in match.groups() if group), "")
 
 
-def setting_slope(world: World, settings: Settings) -> list[Cell]:
-    """Slope of the damage on the log of a number in the source's name, for instance the prefix length of selfgen."""
-
-    def cells() -> Iterator[Cell]:
-        for view in views(world, settings, everywhere=True):
-            for method in chosen_methods(view.panel, settings):
-                found: dict[float, str] = {}
-                for source in view.panel.sources([method]):
-                    if match := re.fullmatch(settings["pattern"], source):
-                        found[float(match.group(1))] = source
-                if len(found) < 3:
-                    continue
-                x = np.log(sorted(found))
-                weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
-                groups = [view.means(method, found[key]) for key in sorted(found)]
-                evidence = Effect(group_contrast(groups, list(-weights)))
-                name = f"{view.panel.name} {method}, {len(found)} settings"
-                yield Cell(name, view.outcome, evidence, f"{view.unit} a log step", 0.0, "", None, shown(view.outcome))
-
-    return gather(cells())
-
-
 def selection_spread(world: World, settings: Settings) -> list[Cell]:
-    """A18: log of the SD of random draws over that of selected ones of the same pool; positive: those are steadier."""
+    """A18: log of the SD of random draws over that of selected ones of the same pool; and how much less the worst
+    domain loses with them. Seconds to draw and compress stand beside.
+    """
 
     def cells() -> Iterator[Cell]:
         for view in views(world, settings, everywhere=True):
             for method in chosen_methods(view.panel, settings):
                 for first, second in _pairs(view.panel.sources([method]), settings):
-                    table = view.table([method], [first, second])[0]
-                    if table.shape[1] < 5:
+                    try:
+                        table = view.table([method], [first, second])[0]
+                        evidence = Effect(spread_ratio([table[0]], [table[1]]))
+                    except ValueError:  # too few draws that both have
                         continue
-
-                    def ratio(held: np.ndarray) -> float:
-                        return float(np.log(held[0].std(ddof=1) / held[1].std(ddof=1)))
-
-                    rng = generator("A18", view.panel.name, method, first, second, view.outcome)
-                    name = f"{view.panel.name} {method} {second} against {first}"
-                    evidence = resampled(table, ratio, rng)
-                    yield Cell(name, view.outcome, evidence, "log ratio of SDs", shown_only=shown(view.outcome))
+                    detail = _regret_and_cost(view.panel, method, (first, second))
+                    name, beside = f"{view.panel.name} {method} {second} against {first}", shown(view.outcome)
+                    yield Cell(name, view.outcome, evidence, "log ratio of SDs", 0.0, detail, None, beside)
+                    if view.outcome == "nll" and detail:
+                        worst = [worst_domain(view.panel, method, source) for source in (first, second)]
+                        lower = Effect(group_contrast(worst, [1, -1]))
+                        yield Cell(f"{name}, worst domain", "nll", lower, view.unit, 0.0, detail)
 
     return gather(cells())
+
+
+def _regret_and_cost(panel: Panel, method: str, sources: tuple[str, str]) -> str:
+    """How much worse each source is than the other where it is worst of all domains, and the seconds of its draws."""
+    if panel.dense is None:
+        return ""
+    try:
+        seen = [panel.view(f"domain:{domain}") for domain in sorted(set(panel.dense.nll) - far(panel))]
+    except NoEvidence:
+        return ""
+    if not seen:
+        return ""
+    means = np.array([[view.means(method, source).mean() for view in seen] for source in sources])
+    regrets = (means - means.min(axis=0)).max(axis=1)
+    words = []
+    for source, regret in zip(sources, regrets, strict=True):
+        seconds = [record.seconds.get("draw") for record in panel.cells[method, source].values()]
+        known = [value for value in seconds if value is not None]
+        cost = f", {max(known):.2g} s a draw" if known else ""
+        words.append(f"{source} {regret:.2g} nats{cost}")
+    return "worst-domain regret: " + "; ".join(words)
+
+
+def worst_domain(panel: Panel, method: str, source: str) -> np.ndarray:
+    """Of every draw, the damage on the domain that loses most; domains that the dense model does not model are out."""
+    assert panel.dense is not None
+    domains = sorted(set(panel.dense.nll) - far(panel))
+    return np.max([panel.view(f"domain:{domain}").means(method, source) for domain in domains], axis=0)
 
 
 def similarity_order(world: World, settings: Settings) -> list[Cell]:
@@ -114,7 +125,7 @@ def similarity_order(world: World, settings: Settings) -> list[Cell]:
     def cells() -> Iterator[Cell]:
         for view in views(world, settings, everywhere=True):
             for method in chosen_methods(view.panel, settings):
-                for measure, values in _measures(view, method).items():
+                for measure, values in similarities(view, method, settings.get("leave_out", "")).items():
                     if measure in settings["measures"] and len(values) >= 5:
                         x = [values[source] for source in values]
                         y = [-view.means(method, source).mean() for source in values]
@@ -132,7 +143,7 @@ def best_measure(world: World, settings: Settings) -> list[Cell]:
         first, second = settings["pair"]
         for view in views(world, settings, everywhere=True):
             for method in chosen_methods(view.panel, settings):
-                held = _measures(view, method)
+                held = similarities(view, method, settings.get("leave_out", ""))
                 if first not in held or second not in held or len(held[first]) < 8:
                     continue
                 sources = sorted(set(held[first]) & set(held[second]))
@@ -182,10 +193,15 @@ def _difference(a: np.ndarray, b: np.ndarray, y: np.ndarray, rng: np.random.Gene
     return of_samples(float(gap(np.arange(len(y)))), samples, len(y), len(y) - 1)
 
 
-def _measures(view: View, method: str) -> dict[str, dict[str, float]]:
-    """measure -> source -> mean over the draws of what the record says of the draw's similarity."""
+def similarities(view: View, method: str, leave_out: str = "") -> dict[str, dict[str, float]]:
+    """measure -> source -> mean over the draws of what the record says of the draw's similarity.
+
+    ``leave_out`` is a pattern: sources in whose names it is found do not count.
+    """
     found: dict[str, dict[str, list[float]]] = {}
     for source in view.panel.sources([method]):
+        if leave_out and re.search(leave_out, source):
+            continue
         for record in view.panel.cells[method, source].values():
             for measure, value in (record.draw.get("similarity") or {}).items():
                 if isinstance(value, int | float):
@@ -193,4 +209,4 @@ def _measures(view: View, method: str) -> dict[str, dict[str, float]]:
     return {m: {s: float(np.mean(v)) for s, v in held.items()} for m, held in found.items()}
 
 
-__all__ = ["NoEvidence", "best_measure", "better", "closer", "selection_spread", "setting_slope", "similarity_order"]
+__all__ = ["NoEvidence", "best_measure", "better", "closer", "selection_spread", "similarity_order"]

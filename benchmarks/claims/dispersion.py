@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from benchmarks.claims.common import (
 )
 from benchmarks.claims.evidence import Cell, Component, Effect, Order, Pivots, Rank
 from benchmarks.claims.world import NoEvidence, View, World
+from fixtures.records import Record, TaskScores
 from reports.statistics import VarianceComponent, variance_component
 from reports.statistics.one_way import detectable_component
 from reports.statistics.rank_association import correlation
@@ -64,8 +65,7 @@ def spread_order(world: World, settings: Settings) -> list[Cell]:
     """A2: adjacent methods of a stated order by the SD of their draws, as it is and as a share of the damage."""
 
     def cells() -> Iterator[Cell]:
-        order = settings["order"]
-        for view in views(world, settings):
+        for view, order in product(views(world, settings), settings["orders"]):
             if any(method not in view.panel.methods for method in order):
                 continue
             sources = view.panel.sources(order)
@@ -75,7 +75,7 @@ def spread_order(world: World, settings: Settings) -> list[Cell]:
             names = [f"{a} > {b}" for a, b in pairwise(order)]
             sds = ", ".join(f"{m} {means[m].std(axis=1, ddof=1).mean():.3g}" for m in order)
             yield Cell(
-                f"{view.panel.name}, SD as it is",
+                f"{view.panel.name}, SD as it is, {order[2]}",
                 view.outcome,
                 Order([Effect(pair) for pair in raw], names),
                 "log ratio of SDs",
@@ -83,7 +83,7 @@ def spread_order(world: World, settings: Settings) -> list[Cell]:
                 shown_only=shown(view.outcome),
             )
             shares = [Effect(_shifted(pair, log)) for pair, log in zip(raw, logs, strict=True)]
-            name = f"{view.panel.name}, SD as a share of the damage"
+            name = f"{view.panel.name}, SD as a share of the damage, {order[2]}"
             yield Cell(name, view.outcome, Order(shares, names), "log ratio", shown_only=shown(view.outcome))
 
     return gather(cells())
@@ -148,7 +148,9 @@ def pivots(table: np.ndarray, rng: np.random.Generator, rounds: int = 4000) -> P
 
 
 def task_sensitivity(world: World, settings: Settings) -> list[Cell]:
-    """A5: SD over draws of a task's accuracy, net of the items', minus the median of the other tasks."""
+    """A5: SD over draws of a task's accuracy, net of the items', minus the median of the other tasks. Of a task with
+    two answers, the SD of what does not depend on a bias towards one of them stands beside it.
+    """
 
     def cells() -> Iterator[Cell]:
         for panel in world.some(settings.get("models", "")):
@@ -164,9 +166,33 @@ def task_sensitivity(world: World, settings: Settings) -> list[Cell]:
                 for task in settings["tasks"]:
                     evidence = _above_median(tables, task, generator("A5", panel.name, method, task))
                     # Not an outcome of the verdict rule: the claim is about one task's accuracy.
-                    yield Cell(f"{panel.name} {method} {task}", "", evidence, "points")
+                    held = [panel.cells[method, source] for source in sources]
+                    yield Cell(f"{panel.name} {method} {task}", "", evidence, "points", 0.0, _bias_free(held, task))
 
     return gather(cells())
+
+
+def _bias_free(held: list[dict[int, Record]], task: str) -> str:
+    """SD over draws within sources, in points, of the area under the curve of the second answer's log-odds."""
+    groups = [np.array([area_under_curve(record.tasks[task]) for record in draws.values()]) for draws in held]
+    values = _centred(groups)
+    if not np.isfinite(values).all() or len(values) <= len(groups):
+        return ""
+    sd = 100 * float(np.sqrt((values**2).sum() / (len(values) - len(groups))))
+    return f"without the bias to one answer (AUC of the log-odds): SD {sd:.2g} points"
+
+
+def area_under_curve(scores: TaskScores) -> float:
+    """How often the log-odds of the second of two answers are higher where it is right; NaN for other tasks."""
+    from scipy.stats import rankdata
+
+    right = np.asarray(scores.target) == 1
+    if {len(row) for row in scores.loglikelihoods} != {2} or right.all() or not right.any():
+        return float("nan")
+    logs = np.asarray(scores.loglikelihoods, float)
+    ranks = rankdata(logs[:, 1] - logs[:, 0])
+    least = right.sum() * (right.sum() + 1) / 2
+    return float((ranks[right].sum() - least) / (right.sum() * (~right).sum()))
 
 
 def _above_median(tables: dict[str, list[np.ndarray]], task: str, rng: np.random.Generator) -> Effect:

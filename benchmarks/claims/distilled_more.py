@@ -114,13 +114,16 @@ def ratio_optimum(world: World, settings: Settings) -> list[Cell]:
                 continue
             x = np.arange(table.shape[1]) / 10
             fitted = np.array([np.polyfit(x, row, 2) for row in table])
-            least = _paired(-fitted[:, 1] / (2 * fitted[:, 0]))
-            inside = least.low >= 0.1 and least.high <= 0.9
-            detail = f"least at r = {least.estimate:.2f} [{least.low:.2f}, {least.high:.2f}]"
+            bend, vertex = _paired(fitted[:, 0]), _paired(-fitted[:, 1] / (2 * fitted[:, 0]))
+            inside = vertex.low >= 0.1 and vertex.high <= 0.9
+            word = "least" if bend.estimate > 0 else "greatest"
+            detail = f"{word} at r = {vertex.estimate:.2f} [{vertex.low:.2f}, {vertex.high:.2f}]"
             detail += "" if inside else ": not inside .1 to .9"
-            # A parabola whose least value lies at the edge says nothing about an optimum inside.
+            # A parabola whose least value lies at the edge says nothing about an optimum inside; one that is bent the
+            # other way has none.
+            beside = not inside and bend.high >= 0
             unit = "points of ECE a squared ratio"
-            yield sets.cell(_paired(fitted[:, 0]), unit, detail=detail + _breaking(table), shown_only=not inside)
+            yield sets.cell(bend, unit, detail=detail + _breaking(table), shown_only=beside)
 
     return decided(cells())
 
@@ -140,12 +143,16 @@ def _breaking(table: np.ndarray) -> str:
 
 
 def one_ratio(world: World, settings: Settings) -> list[Cell]:
-    """C18: regret on one cell of the ratio that is best on another, against its own best by the other sets."""
+    """C18: regret on one cell of the ratio that is best on another, against its own best by the other sets.
+
+    Cells are others if data set, network or images a class differ; another backbone alone is none.
+    """
 
     def cells() -> Iterator[Cell]:
         held = [(sets, _ratios(sets)) for sets in distilled(world) if not sets.first["mdt"]]
         for (chosen_on, first), (used_on, second) in permutations(held, 2):
-            if first.shape[1] != second.shape[1] or len(second) < 3:
+            same = all(chosen_on.first[k] == used_on.first[k] for k in ("model", "ipc"))
+            if same or first.shape[1] != second.shape[1] or len(second) < 3:
                 continue
             ratio = int(first.mean(0).argmin())
             others = (second.sum(0) - second) / (len(second) - 1)

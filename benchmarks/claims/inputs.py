@@ -38,15 +38,23 @@ def robustness(world: World, settings: Settings) -> list[Cell]:
 
 
 def _pairs(world: World) -> Iterator[tuple[Panel, Panel]]:
-    """Panels that differ in the perturbation of their inputs alone: without it, and with it. Masks are for X3."""
+    """What is perturbed to see what that does; masks are there to fit temperatures on (X3)."""
+    return ((clean, other) for clean, other in perturbed_twins(world) if not _inputs(other).startswith("mask"))
+
+
+def _inputs(panel: Panel) -> str:
+    return str(panel.case["evaluation"].get("inputs", ""))
+
+
+def perturbed_twins(world: World) -> Iterator[tuple[Panel, Panel]]:
+    """Panels that differ in the perturbation of their inputs alone: without it, and with it."""
     groups: dict[str, dict[str, Panel]] = {}
     for panel in world.panels:
         evaluation = dict(panel.case["evaluation"])
-        inputs = evaluation.pop("inputs", "")
+        evaluation.pop("inputs", "")
         draw = {k: v for k, v in panel.case["draw"].items() if k not in ("source", "seed", "slices")}
         settings = [panel.case[name] for name in ("propagation", "batch_size", "dtype", "device")]
-        groups.setdefault(repr((panel.model, draw, evaluation, settings)), {}).setdefault(inputs, panel)
+        groups.setdefault(repr((panel.model, draw, evaluation, settings)), {}).setdefault(_inputs(panel), panel)
     for panels in groups.values():
         if "" in panels:
-            others = [panels[inputs] for inputs in sorted(panels) if inputs and not inputs.startswith("mask")]
-            yield from ((panels[""], panel) for panel in others)
+            yield from ((panels[""], panels[inputs]) for inputs in sorted(panels) if inputs)

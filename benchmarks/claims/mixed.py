@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks.claims.common import SHARE, Settings, chosen_methods, gather, generator, views
+from benchmarks.claims.contrasts import worst_domain as worst
 from benchmarks.claims.evidence import Cell, Effect, Pivots
-from benchmarks.claims.sourcewise import far
-from benchmarks.claims.world import NoEvidence, Panel, World
+from benchmarks.claims.world import Panel, World
 from fixtures.records import label
 from reports.statistics import Interval
 
@@ -103,20 +103,15 @@ def worst_domain(world: World, settings: Settings) -> list[Cell]:
         for panel in world.all(settings.get("models", "")):
             if panel.dense is None:
                 continue
-            domains = sorted(set(panel.dense.nll) - far(panel))
             for method in chosen_methods(panel, settings):
                 chosen = _diverse(panel, method)
-                if len({len(parts(s)) for s in chosen}) < 3 or not domains:
+                if len({len(parts(s)) for s in chosen}) < 3:
                     continue
-                try:
-                    seen = [panel.view(f"domain:{domain}") for domain in domains]
-                except NoEvidence:
-                    continue
-                worst = {s: float(np.max([v.means(method, s) for v in seen], axis=0).mean()) for s in chosen}
+                lost = {s: float(worst(panel, method, s).mean()) for s in chosen}
                 sizes = np.array([len(parts(s)) for s in chosen])
-                values = np.array([worst[s] for s in chosen])
+                values = np.array([lost[s] for s in chosen])
                 interval = slope(np.log2(sizes), values)
-                words = _by_size(panel, method, worst)
+                words = _by_size(panel, method, lost)
                 name = f"{label(panel.model)} {panel.amount} {method}, {len(chosen)} sources and mixtures"
                 yield Cell(name, "", Effect(interval), "nats a token a doubling", 0.0, words, float(values.mean()))
 

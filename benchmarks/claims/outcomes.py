@@ -48,8 +48,13 @@ def vector(record: Record, dense: Record, outcome: str, neutral: tuple[str, ...]
     return _joined([_lost(record, task) for task in tasks])
 
 
+_INFORMATIVE: dict[int, tuple[Record, list[str]]] = {}  # holding a record keeps its id
+
+
 def informative(dense: Record) -> list[str]:
-    return [task for task in sorted(dense.tasks) if is_informative(dense, task)]
+    if id(dense) not in _INFORMATIVE:
+        _INFORMATIVE[id(dense)] = dense, [task for task in sorted(dense.tasks) if is_informative(dense, task)]
+    return list(_INFORMATIVE[id(dense)][1])
 
 
 def _joined(parts: list[np.ndarray | None]) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""The papers' own table: mean accuracy over all tasks and its SD over draws, by method and source."""
+"""The papers' own table: mean accuracy over all tasks and its SD over draws, by method and source; flips and ECE."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import numpy as np
 from benchmarks.claims import outcomes
 from benchmarks.claims.dispersion import parts
 from benchmarks.claims.world import NoEvidence, Panel, World
+from fixtures.records import Record
+from reports.accuracy import mean_accuracy
+from reports.confidence import over_tasks
+from reports.numbers import figure_text, signed
 
 # SD over ten draws of the mean zero-shot accuracy, points (arXiv 2311.09755, as third-party notes quote it: grade N).
 PUBLISHED = {"spqr": ".1-.2", "gptq": ".2-.4", "wanda": ".1-.4", "sparsegpt": ".1-.6"}
@@ -26,9 +30,11 @@ def _table(panel: Panel) -> str:
     assert panel.dense is not None
     found = outcomes.vector(panel.dense, panel.dense, "acc9", panel.neutral)
     assert found is not None
-    dense, sources = -float(found.mean()), panel.sources()
+    dense, sources = -float(found.mean()), sorted(panel.sources())
+    items = panel.case["evaluation"].get("items")
+    measured = f"{panel.name}, {'all' if items is None else f'at most {items}'} items a task"
     lines = [
-        f"## {panel.name}: mean accuracy of {len(panel.dense.tasks)} tasks, points, ± SD over draws",
+        f"## {measured}: mean accuracy of {len(panel.dense.tasks)} tasks, points, ± SD over draws",
         "",
         f"Dense {dense:.1f}. *SD* is pooled over sources, *items* what changed answers alone would make of it, *range* "
         "best minus worst draw of a source; *published* is the SD of 7B to 33B models by the same algorithm (arXiv "
@@ -37,7 +43,7 @@ def _table(panel: Panel) -> str:
         f"| method | {' | '.join(sources)} | SD | items | range | published SD |",
         "|---|" + "---:|" * (len(sources) + 4),
     ]
-    for method in panel.methods:
+    for method in sorted(panel.methods):
         shown = [_cell(dense - view.means(method, s)) if (method, s) in panel.cells else "" for s in sources]
         held = [view.means(method, s) for s in sources if (method, s) in panel.cells]
         spread = max(float(np.ptp(values)) for values in held)
@@ -47,8 +53,45 @@ def _table(panel: Panel) -> str:
             sd, floor = f"{part.observed:.2f}", f"{part.floor:.2f}"
         said = PUBLISHED.get(method.partition("-")[0], "")
         lines.append(f"| `{method}` | {' | '.join(shown)} | {sd} | {floor} | {spread:.1f} | {said} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *_answers(panel)])
+
+
+def _answers(panel: Panel) -> list[str]:
+    """Best and worst source, changed answers and calibration errors of each method, over all its draws."""
+    assert panel.dense is not None
+    tasks = list(panel.dense.tasks)
+    lines = [
+        "*Best* and *worst* source by mean accuracy, without a test; changed answers in % of all, against the dense "
+        "model; ECE (ten bins) and gap (confidence minus accuracy) in points, of tasks with a choice; tasks have equal "
+        "weight, ± SD over all draws.",
+        "",
+        "| method | draws | best | worst | right → wrong | wrong → right | ECE | gap | Brier | NLL |",
+        "|---|---:|---|---|" + "---:|" * 6,
+    ]
+    held = {"dense": [panel.dense]} | {method: _records(panel, method) for method in sorted(panel.methods)}
+    for method, records in held.items():
+        row = over_tasks(method, records, tasks, panel.dense)
+        means = {s: np.mean([mean_accuracy(r, tasks) for r in panel.cells[method, s].values()])
+                 for s in panel.sources() if (method, s) in panel.cells}  # fmt: skip
+        ends = ("", "")
+        if method in panel.calibrated and len(means) > 1:
+            ends = (max(means, key=lambda s: means[s]), min(means, key=lambda s: means[s]))
+        figures = [figure_text(row.worse, None, 1, 100), figure_text(row.better, None, 1, 100),
+                   figure_text(row.ece, row.ece_sd, 1, 100), "" if row.gap is None else signed(100 * row.gap, 1),
+                   figure_text(row.brier, row.brier_sd, 3), figure_text(row.nll, row.nll_sd, 2)]  # fmt: skip
+        lines.append(f"| `{method}` | {len(records)} | {' | '.join([*ends, *figures])} |")
+    return lines
+
+
+def _records(panel: Panel, method: str) -> list[Record]:
+    """Of all sources but the controls, in order of source and seed."""
+    return [
+        panel.cells[method, s][k] for s in sorted(panel.sources()) for k in sorted(panel.cells.get((method, s), {}))
+    ]
 
 
 def _cell(values: np.ndarray) -> str:
-    return f"{values.mean():.1f} ±{values.std(ddof=1):.2f}" if values.size > 1 else f"{values.mean():.1f}"
+    if values.size == 1:
+        return f"{values.mean():.1f}"
+    sd = (values - values[0]).std(ddof=1)  # against the first: equal draws have no spread, not that of rounding
+    return f"{values.mean():.1f} ±{sd:.2f}" if sd else f"{values.mean():.1f} ±0"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benchmarks.claims.amounts import amounts, shared_methods
+from benchmarks.claims.amounts import amounts, swept
 from benchmarks.claims.common import Settings, gather
 from benchmarks.claims.evidence import Cell, Effect
 from benchmarks.claims.world import Panel, World
@@ -89,8 +89,8 @@ def more_of_it(world: World, settings: Settings) -> list[Cell]:
     """B25: slope of the log held-out error on log n, sign turned, where amounts are prefixes of the same draws."""
 
     def cells() -> Iterator[Cell]:
-        for model, panels in amounts(world):
-            for method in shared_methods(panels, settings):
+        for model, every in amounts(world):
+            for method, panels in swept(every, settings):
                 for source in panels[0].sources([method]):
                     held = [p for p in panels if (method, source) in p.cells]
                     errors = _by_amount(held, method, source)

@@ -14,6 +14,7 @@ from benchmarks.claims.common import Settings, component_of, enough, gather, gen
 from benchmarks.claims.evidence import Cell, Effect, Order
 from benchmarks.claims.sourcewise import interaction_of
 from benchmarks.claims.world import NoEvidence, Panel, World, ordinary
+from benchmarks.estimate import parameters
 from fixtures.records import label
 from reports.statistics import Interval
 
@@ -164,7 +165,7 @@ def size(world: World, settings: Settings) -> list[Cell]:
                         damage = view.damage(method, sources)
                         if damage <= 0 or not sd > 0:
                             continue  # no damage to take a share of, or one draw
-                        row = (np.log(width(model)) * 2, float(np.log(sd / damage)))
+                        row = (float(np.log(parameters(stem) or width(model) ** 2)), float(np.log(sd / damage)))
                         points.setdefault((method, outcome), []).append(row)
         for (method, outcome), rows in points.items():
             x, y = np.array(rows).T

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
+from benchmarks.claims import rules
 from benchmarks.claims.common import SHARE, Settings, gather, shown, source_component, views
 from benchmarks.claims.evidence import Cell, Effect
 from benchmarks.claims.sourcewise import far
 from benchmarks.claims.world import NoEvidence, Panel, World, training_sources
 from reports.statistics import Interval
+from reports.statistics.group_contrast import group_contrast
+from reports.statistics.heterogeneity import heterogeneity
 
 
 def training_text(world: World, settings: Settings) -> list[Cell]:
@@ -25,6 +30,8 @@ def training_text(world: World, settings: Settings) -> list[Cell]:
     def cells() -> Iterator[Cell]:
         panels = _trained(world)
         for method in sorted({m for held in panels.values() for p in held for m in p.calibrated}):
+            if method not in settings.get("methods", [method]):
+                continue
             coefficients, own = [], []
             for held in panels.values():
                 found = _coefficients([panel for panel in held if method in panel.methods], method)
@@ -41,7 +48,9 @@ def training_text(world: World, settings: Settings) -> list[Cell]:
                 name = f"{method}, {len(coefficients)} training seeds"
                 yield Cell(name, "nll", evidence, "nats a token", SHARE * damage, detail, damage)
 
-    return gather(cells())
+    found = gather(cells())
+    p = heterogeneity([cell.evidence.interval for cell in found if isinstance(cell.evidence, Effect)])
+    return [replace(cell, detail=f"{cell.detail}; cells differ: p = {p:.2g} (Cochran's Q)") for cell in found]
 
 
 def _trained(world: World) -> dict[str, list[Panel]]:
@@ -101,9 +110,29 @@ def winner_flips(world: World, settings: Settings) -> list[Cell]:
                     values.append(gaps[0] - gaps[1])
             if len(values) >= 3:
                 name = f"{method}, {len(values)} training seeds"
-                yield Cell(name, "nll", Effect(_over_seeds(values)), "nats a token")
+                yield Cell(name, "nll", Effect(_over_seeds(values)), "nats a token", detail=_labels(world, settings))
 
     return gather(cells())
+
+
+def _labels(world: World, settings: Settings) -> str:
+    """(b) of B13: pages of one crawl that people judged bad minus those judged good; equal within 2 % of the damage?"""
+    bad, good = settings["labels"]
+    found = []
+    for panel in world.all():
+        for method in panel.calibrated:
+            if not {bad, good} <= set(panel.sources([method])):
+                continue
+            for outcome in ("nll", "bpb"):
+                try:
+                    view = panel.view(outcome)
+                except NoEvidence:
+                    continue
+                effect = Effect(group_contrast([view.means(method, bad), view.means(method, good)], [1, -1]))
+                verdict = rules.no_effect(effect, SHARE * max(0.0, view.damage(method, [bad, good])))
+                words = f"{effect.estimate:.2g} [{effect.low:.2g}, {effect.high:.2g}] {view.unit} ({verdict})"
+                found.append(f"{panel.name} {method} {words}")
+    return "; ".join(["quality labels, bad minus good, E(2 % of the damage)", *(found or ["no records"])])
 
 
 def _gap(panel: Panel, method: str, worse: str, better: str) -> float:
@@ -112,7 +141,9 @@ def _gap(panel: Panel, method: str, worse: str, better: str) -> float:
 
 
 def families(world: World, settings: Settings) -> list[Cell]:
-    """A15: the SD between sources as a share of the damage, in every architecture."""
+    """A15: the SD between sources as a share of the damage, in every architecture; whether the shares differ by more
+    than their errors (of log SDs: half the F ratio's spread) stands beside it.
+    """
 
     def cells() -> Iterator[Cell]:
         for view in views(world, settings, ("nll", "bpb")):
@@ -127,7 +158,16 @@ def families(world: World, settings: Settings) -> list[Cell]:
     found = gather(cells())
     if len({cell.name.split(" ")[0] for cell in found}) < settings["least"]:
         raise NoEvidence(f"{settings['least']} architectures are needed")
-    return found
+    p = heterogeneity([share for share in map(_log_share, found) if share is not None])
+    return [replace(cell, detail=f"shares of the damage differ between cells: p = {p:.2g}") for cell in found]
+
+
+def _log_share(cell: Cell) -> Interval | None:
+    """Log of the component's share of the damage, with the error that its interval has on that scale."""
+    found = cell.evidence
+    if not cell.damage or cell.damage <= 0 or found.low <= 0 or cell.shown_only:
+        return None
+    return Interval.of_t(math.log(found.estimate / cell.damage), math.log(found.high / found.low) / 3.92, 30)
 
 
 __all__ = ["families", "shown", "training_text", "winner_flips"]

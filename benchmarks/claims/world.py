@@ -35,6 +35,7 @@ class Panel:
     cells: dict[tuple[str, str], dict[int, Record]]
     dense: Record | None
     neutral: tuple[str, ...]  # domains that are neither a calibration source nor training text
+    _views: dict[str, View] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def amount(self) -> str:
@@ -64,7 +65,9 @@ class Panel:
 
     def view(self, outcome: str) -> View:
         """Raises :class:`NoEvidence` if the records do not have the outcome."""
-        return View(self, outcome)
+        if outcome not in self._views:
+            self._views[outcome] = View(self, outcome)
+        return self._views[outcome]
 
 
 @dataclass
@@ -229,10 +232,11 @@ class World:
 
 
 def ordinary(case: dict[str, Any]) -> bool:
-    """Stream packing, no BOS, our own draws, sequential propagation, inputs as they are."""
+    """Stream packing, no BOS, our own draws, sequential propagation, inputs as they are; not made for its trace."""
     draw = case["draw"]
     plain = (draw["packing"], draw["bos"], draw["loader"]) == ("stream", False, "calibench")
-    return plain and case["propagation"] == "sequential" and not case["evaluation"].get("inputs")
+    special = case["evaluation"].get("inputs") or case["evaluation"].get("trace")
+    return plain and case["propagation"] == "sequential" and not special
 
 
 def training_sources(model: str) -> tuple[str, ...]:

@@ -27,8 +27,9 @@ class Block(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(incoming, width, 3, stride, 1, bias=False)
         self.second = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.norms = nn.ModuleList(nn.GroupNorm(width, width) for _ in range(3))
-        self.shortcut = nn.Conv2d(incoming, width, 1, stride, bias=False) if stride > 1 or incoming != width else None
+        changes = stride > 1 or incoming != width
+        self.norms = nn.ModuleList(nn.GroupNorm(width, width) for _ in range(2 + changes))
+        self.shortcut = nn.Conv2d(incoming, width, 1, stride, bias=False) if changes else None
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norms[1](self.second(self.norms[0](self.first(x)).relu()))
@@ -73,7 +74,9 @@ def build(name: str, shape: Shape, seed: int, device: str | torch.device = "cpu"
         raise ValueError(f"unknown network {name!r}; there are {', '.join(ARCHITECTURES)}")
     if name == "vit" and shape.size % PATCH:
         raise ValueError(f"vit: patches of {PATCH}x{PATCH} do not tile images of {shape.size}x{shape.size}")
-    net = ARCHITECTURES[name](shape)
+    with torch.device("meta"):  # torch's own first values would be drawn from the global generator
+        net = ARCHITECTURES[name](shape)
+    net = net.to_empty(device="cpu")
     random = stream(seed, f"net {name}")
     with torch.no_grad():
         for label, value in net.named_parameters():

@@ -5,6 +5,7 @@
             for inner epoch:            the network learns the synthetic images
 
 All sets and classes are one batch; what the papers do in a loop over classes gives the same numbers.
+On a GPU with Triton, gradients come from :mod:`fused_matching`, else from :mod:`matching`: the same up to rounding.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """How a distilled-data method is spelled: ``backbone-ipcN[+mdt[ratio]][+loss][+calibrator]``. Imports no torch.
 
 ``dc-ipc10+mdt+mts``: dataset condensation, ten images a class, masked while they are distilled, and masked temperature
-scaling of the networks trained on them. ``mts`` masks .3; ``mts0.5`` says otherwise; ``mts-calib`` takes the ratio
-with the least ECE on the calibration data, ``mts-oracle`` on the test data, which only the name ``oracle`` may do.
+scaling of the networks trained on them. ``mts`` masks .3; ``mts0.5`` says otherwise, ``mts0.5:unit=patch,fill=mean``
+what is masked and with what, ``draws=5`` over how many masks the loss is averaged; ``mts-calib`` takes the ratio with
+the least ECE on the calibration data, ``mts-oracle`` on the test data, which only the name ``oracle`` may do.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 BACKBONES = ("random", "dm", "dc", "dsa", "mtt", "rtp")
 LOSSES = ("smooth", "focal", "mixup", "cutmix", "cutout")
 CALIBRATORS = ("ts", "ts-legacy", "mts", "mts-legacy", "mts-calib", "mts-oracle", "vector", "isotonic", "oracle")
+UNITS = ("element", "pixel", "patch")  # those of compressors.confidence.masked, which needs torch
+FILLS = ("zero", "black", "mean")
 RATIO = 0.3
 RATIOS = tuple(round(0.1 * k, 1) for k in range(10))  # what mts-calib and mts-oracle choose from; 0 is no mask
 
@@ -24,7 +27,10 @@ class SpellingError(ValueError):
 
 @dataclass(frozen=True)
 class Distillation:
-    """``mdt`` and ``ratio`` are shares in [0, 1), ``ratio`` that of ``mts``; ``calibrator`` is empty for none."""
+    """``mdt`` and ``ratio`` are shares in [0, 1), ``ratio`` that of ``mts``; ``calibrator`` is empty for none.
+
+    ``unit``, ``fill`` and ``draws`` are settings of ``mts``: see ``compressors.confidence.masked.Mask``.
+    """
 
     backbone: str
     ipc: int
@@ -32,6 +38,9 @@ class Distillation:
     loss: str = "ce"
     calibrator: str = ""
     ratio: float = RATIO
+    unit: str = UNITS[0]
+    fill: str = FILLS[0]
+    draws: int = 1
 
     @property
     def trained(self) -> str:
@@ -48,7 +57,12 @@ class Distillation:
 
     def __str__(self) -> str:
         ratio = f"{self.ratio:g}" if self.calibrator == "mts" and self.ratio != RATIO else ""
-        return self.trained + (f"+{self.calibrator}{ratio}" if self.calibrator else "")
+        set_ = [f"{name}={getattr(self, name)}" for name, usual in SETTINGS.items() if getattr(self, name) != usual]
+        settings = f":{','.join(set_)}" if set_ else ""
+        return self.trained + (f"+{self.calibrator}{ratio}{settings}" if self.calibrator else "")
+
+
+SETTINGS: dict[str, str | int] = {"unit": UNITS[0], "fill": FILLS[0], "draws": 1}  # of mts, with their defaults
 
 
 def parse(text: str) -> Distillation:
@@ -77,6 +91,9 @@ def parse(text: str) -> Distillation:
 
 def _suffix(part: str, text: str) -> tuple[str, dict[str, object]]:
     """(field, fields set) of one suffix."""
+    if match := re.fullmatch(r"(mts[\d.]*):(.*)", part):
+        key, values = _suffix(match[1], text)
+        return key, values | _settings(match[2], text)
     if match := re.fullmatch(r"(mdt|mts)(\d*\.?\d+)?", part):
         ratio = float(match[2] or RATIO)
         if not 0 <= ratio < 1:
@@ -90,3 +107,21 @@ def _suffix(part: str, text: str) -> tuple[str, dict[str, object]]:
     close = difflib.get_close_matches(part, known, n=1)
     hint = f"; did you mean +{close[0]}?" if close else "."
     raise SpellingError(f"method {text!r}: unknown suffix '+{part}'{hint} There are: +{', +'.join(known)}")
+
+
+def _settings(given: str, text: str) -> dict[str, object]:
+    """The settings of ``unit=patch,draws=5``."""
+    found: dict[str, object] = {}
+    for piece in given.split(","):
+        name, _, value = piece.partition("=")
+        if name not in SETTINGS:
+            close = difflib.get_close_matches(name, SETTINGS, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else "."
+            raise SpellingError(f"method {text!r}: mts has no setting {name!r}{hint} It has {', '.join(SETTINGS)}")
+        known = {"unit": UNITS, "fill": FILLS}.get(name)
+        if known and value not in known:
+            raise SpellingError(f"method {text!r}: {name}={value}; expected one of {', '.join(known)}")
+        if name == "draws" and not (value.isdecimal() and int(value) >= 1):
+            raise SpellingError(f"method {text!r}: draws={value}; expected the number of masks, 1 or more")
+        found[name] = int(value) if name == "draws" else value
+    return found

@@ -64,6 +64,7 @@ def test_regret_is_a_share_of_the_least_damage():
     assert (found["cells"], found["first"], found["within"]) == (2, 0.5, 0.5)
     assert found["regret"] == pytest.approx(0.1)
     assert (found["sure"], found["within_when_sure"]) == (1, 0.5)
+    assert found["random_within"] == pytest.approx(1 / 3)
     assert "within_when_sure" not in accuracy([judge("m x e", {"a": [0], "b": [1]}, damage)])
     with pytest.raises(ValueError, match="no cell to judge"):
         accuracy([])

@@ -6,13 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import binom
 
+from benchmarks.claims.dispersion import area_under_curve
 from benchmarks.claims.judge import judge, load
 from benchmarks.claims.mixed import parts, slope, spread_of_one
 from benchmarks.claims.rules import CANNOT_TELL, DOES_NOT, NOT_RUN, REPLICATES, decide
 from benchmarks.claims.world import World
-from fixtures.records import Case, DrawSpec, EvaluationSpec, Record
+from fixtures.records import Case, DrawSpec, EvaluationSpec, Record, TaskScores
 from fixtures.trace import packed
 from reports.statistics.mantel import mantel
 from tests.helpers_claims import Truth, records
@@ -206,3 +209,48 @@ def test_more_text_that_lowers_the_error_held_out():
     assert verdict("B25", amounts(-0.3)).verdict == DOES_NOT
     assert verdict("B25", amounts(0.0)).verdict == CANNOT_TELL
     assert verdict("B25", amounts(0.3)[:-10]).verdict == NOT_RUN
+
+
+# Rows of tasks as calibration text.
+
+
+def downstream(own, others, run=0):
+    """Bits a byte that rows of arc_easy save on arc_easy and elsewhere, against c4."""
+    rows = ("examples(arc_easy)", "examples(arc_easy,shots=5)")
+    gains = {(task, source): -own if task == "arc_easy" else -others for source in rows for task in TASKS}
+    truth = Truth(methods=("wanda-2of4",), sources=("c4", *rows), task_source=gains, seeds=4, draw_sd=0.004, run=run)
+    return records(replace(truth, sequences=7, damage={"wanda-2of4": 0.3}, tasks=TASKS))
+
+
+TASKS = ("arc_easy", "hellaswag", "piqa")
+
+
+def test_rows_of_a_task_that_are_better_anywhere_or_nowhere():
+    assert verdict("B26", downstream(0.1, -0.1)).verdict == REPLICATES  # some is enough
+    assert verdict("B26", downstream(-0.1, -0.1)).verdict == DOES_NOT
+    result = verdict("B26", downstream(0.0, 0.0))
+    assert result.verdict == CANNOT_TELL
+    beside = [cell for cell, _ in result.cells if cell.shown_only]
+    assert all("examples(arc_easy) minus examples(arc_easy,shots=5)" in cell.name for cell in beside)
+    assert len(beside) == 2
+    assert "within 2 % of the damage" in result.headline.detail
+    assert verdict("B26", records(Truth(seeds=3))).verdict == NOT_RUN
+
+
+def test_rows_of_tasks_no_better_are_hardly_ever_called_so():
+    found = [verdict("B26", downstream(0.0, 0.0, run)).verdict for run in range(40)]
+    assert found.count(REPLICATES) <= binom.ppf(0.999, 40, 0.05)
+
+
+@given(st.lists(st.tuples(st.integers(-9, 9), st.integers(0, 1)), min_size=2, max_size=30), st.integers(-9, 9))
+def test_the_area_under_the_curve_knows_no_bias(items, bias):
+    targets = [right for _, right in items]
+    scores = TaskScores("acc", [], [], targets, None, [[0.0, x] for x, _ in items], [], targets, 0.5, 0.5)
+    if len(set(targets)) < 2:
+        assert np.isnan(area_under_curve(scores))
+        return
+    pairs = [(a > b) + 0.5 * (a == b) for a, r in items for b, q in items if r > q]
+    assert area_under_curve(scores) == pytest.approx(np.mean(pairs))
+    biased = replace(scores, loglikelihoods=[[0.0, x + bias] for x, _ in items])
+    assert area_under_curve(biased) == area_under_curve(scores)
+    assert np.isnan(area_under_curve(replace(scores, loglikelihoods=[[0.0, 1.0, 2.0]] * len(items))))

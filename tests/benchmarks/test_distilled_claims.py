@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import bridge_table
 from benchmarks.claims import distilled, repair
+from benchmarks.claims.inputs import robustness
 from benchmarks.claims.judge import judge, load
 from benchmarks.claims.world import NoEvidence, World
 from benchmarks.confidence_scores import COLUMNS, losses, scores
 from benchmarks.study_records import to_records
 from compressors.confidence import exact, legacy
 from compressors.confidence.temperature import bisect, log_softmax, secant
-from fixtures.records import Record, TaskScores
+from fixtures.records import Case, DrawSpec, EvaluationSpec, Record, TaskScores, fingerprint
+from fixtures.store import Store
 from reports.choice_confidence import across_tasks, at_temperature, fit_temperature
 from reports.distilled import confidence_figures
 
@@ -149,3 +152,53 @@ def test_gain_of_a_repair_is_before_minus_after():
     assert brier > 0.01
     assert gain > 5
     assert temperature == pytest.approx(3.0, rel=0.1)
+
+
+def bridge(plain: float, masked: float) -> World:
+    """Compressed models over-confident by ``plain``; items with masked words ask for the temperature ``masked``."""
+    found = []
+    for inputs, sharp in (("", plain), ("mask0.3", masked)):
+        spec = EvaluationSpec(("t0", "t1"), 4000, inputs=inputs)
+        draws = [DrawSpec(source, seed, 4, 8) for source in ("c4", "wikipedia") for seed in range(3)]
+        for draw in [None, *draws]:
+            case = Case("smollm2-135m", "wanda-0.5" if draw else "dense", draw, spec)
+            seed = 0 if draw is None else 1 + draw.seed + 3 * (draw.source == "c4")
+            made = record(1.5 if draw is None else sharp, seed)
+            found.append(Record(case=case.to_dict(), keys={"record": fingerprint(case.id)}, tasks=made.tasks))
+    return World(found)
+
+
+def masked_cells(world: World) -> dict[str, float]:
+    cells = repair.one_temperature(world, {})
+    assert [cell.shown_only for cell in cells] == [False, True, True]
+    return {cell.name.rpartition(", ")[2]: cell.evidence.estimate for cell in cells if cell.shown_only}
+
+
+def test_masked_scaling_stands_beside_plain_scaling():
+    gains = masked_cells(bridge(3.0, 3.0))
+    assert all(abs(gain) < 1 for gain in gains.values())  # both want the same temperature
+    gains = masked_cells(bridge(3.0, 1.0))
+    assert gains["mask0.3"] < -5  # the masked items ask for none, and what is left over-confident stays so
+    assert gains["ratio chosen on the other tasks"] == pytest.approx(0, abs=1)  # an honest choice sees that
+    claim = [claim for claim in load() if claim.id == "X3"]
+    assert judge(claim, bridge(3.0, 1.0))[0].verdict == "replicates"
+
+
+def test_the_table_of_the_bridge_has_the_figures_of_the_claim(tmp_path, capsys):
+    world_, store = bridge(3.0, 1.0), Store(tmp_path)
+    for made in world_.records:
+        store.save(made.keys["record"], made)
+    assert bridge_table.main(["--store", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    head, _, dense, wanda = [line.split(" | ") for line in shown.splitlines() if line.startswith("|")]
+    figures = dict(zip(head, wanda, strict=True))
+    claim = repair.one_temperature(world_, {})[0].evidence.estimate
+    before, after = (float(figures[name].split()[0]) for name in ("ECE", "ECE, one temperature"))
+    assert before - after == pytest.approx(claim, abs=0.11)  # both are rounded to a tenth
+    assert float(figures["ECE, mask0.3"].split()[0]) > after + 5
+    assert dense[1] == figures["cases"].replace("6", "1")
+
+
+def test_masks_are_no_noise_to_be_robust_against():
+    with pytest.raises(NoEvidence):
+        robustness(bridge(3.0, 3.0), {})

@@ -19,10 +19,24 @@ def noise(random, size=0.002):
     return size * random.standard_normal()
 
 
-def row(cell, seed, net, random, *, accuracy=0.7, ece=0.1, share=1.0, best=None, rank=5.0, looks=None, ts=(2.0, 3.0)):
+def row(
+    cell,
+    seed,
+    net,
+    random,
+    *,
+    accuracy=0.7,
+    ece=0.1,
+    share=1.0,
+    best=None,
+    bend=0.3,
+    rank=5.0,
+    looks=None,
+    ts=(2.0, 3.0),
+):
     """One network; test ECE over the mask ratio is a parabola with its least value at ``best`` (None: falls)."""
     ratios = np.arange(10) / 10
-    curve = ece + (0.3 * (ratios - best) ** 2 if best is not None else 0 * ratios) + noise(random)
+    curve = ece + (bend * (ratios - best) ** 2 if best is not None else 0 * ratios) + noise(random)
     ece_here, accuracy = ece + noise(random), accuracy + noise(random)
     tests = [[accuracy, 1.0, 0.5, 0.1, float(value), ece, 0.1] for value in curve]
     temperatures = [ts[0] + (ts[1] - ts[0]) * min(1.0, r / 0.3) + noise(random) for r in ratios]
@@ -98,6 +112,15 @@ def test_no_verdict_is_taken_on_a_cut_budget():
     assert verdict("C5", probes(*cut, *full, *control)) == REPLICATES  # the cut cell stands beside
 
 
+def test_a_cut_cell_cannot_say_does_not():
+    """C14 needs every backbone: one that was cut keeps quiet, however clear its figures are."""
+    four = [(f"{b}-ipc1", {"best": 0.5}) for b in distilled_more.BACKBONES]
+    worse = [*four[:3], ("rtp-ipc1", {"best": 0.0, "share": 0.01})]
+    found = judge([c for c in load() if c.id == "C14"], World(cells(*worse)))[0]
+    assert found.verdict == CANNOT_TELL
+    assert found.p_against > 0.5
+
+
 def test_fashion_decides_where_it_is_there():
     good, bad = {"accuracy": 0.7, "ece": 0.2}, {"accuracy": 0.7, "ece": 0.05}
     digits = cells(("random-ipc3", {"ece": 0.1}), ("dc-ipc1", bad), model=DIGITS)
@@ -160,6 +183,7 @@ def test_cost_is_judged_by_both_ratios():
 def test_the_ratio_has_an_optimum_inside_or_not():
     assert verdict("C17", cells(("dc-ipc1", {"best": 0.4}))) == REPLICATES
     assert verdict("C17", cells(("dc-ipc1", {"best": 2.0}))) == CANNOT_TELL  # least beyond the edge
+    assert verdict("C17", cells(("dc-ipc1", {"best": 0.3, "bend": -0.3, "ece": 0.3}))) == DOES_NOT
     assert "worse than no mask from r = 0.9" in distilled_more.ratio_optimum(
         World(cells(("dc-ipc1", {"best": 0.4}))), {}
     )[0].detail  # fmt: skip
@@ -169,6 +193,8 @@ def test_one_ratio_serves_where_optima_agree():
     same = cells(("dc-ipc1", {"best": 0.4}), ("dm-ipc10", {"best": 0.4}))
     assert verdict("C18", same) == REPLICATES
     assert verdict("C18", cells(("dc-ipc1", {"best": 0.1}), ("dm-ipc10", {"best": 0.8}))) == DOES_NOT
+    # Another backbone is neither another data set, network nor count.
+    assert verdict("C18", cells(("dc-ipc1", {"best": 0.4}), ("dsa-ipc1", {"best": 0.4}))) == "not run"
 
 
 def test_treatments_are_ordered_only_if_all_pairs_are_told_apart():

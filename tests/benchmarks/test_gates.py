@@ -301,9 +301,10 @@ class TestFamily:
     def test_clean_reruns_fail_no_more_often_than_the_family_error(self):
         """200 pairs of baseline and rerun, on other draws with other noise: any failure in a run counts."""
         world = World(methods=("rtn-w3g64", "wanda-0.5"), sources=("web", "news"), seeds=3, documents=10, linears=4)
-        world = dataclasses.replace(world, draw_sd=0.01)
+        world = dataclasses.replace(world, draw_sd=0.01, tasks=("piqa",), items=80)
         # The true SD is the limit, and the margins are next to nothing: the correction alone holds the error.
         settings = {"variance_limit": 0.01, "regression_margin": 1e-4, "reconstruction_margin": 1e-4}
+        settings |= {"variance_limit_accuracy": 0.01, "regression_margin_accuracy": 1e-4}
         manifest, _ = simulate(world)
         manifest["gates"] |= settings
         failures, decided = 0, 0

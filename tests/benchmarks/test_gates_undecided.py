@@ -87,6 +87,25 @@ class TestRegressionOfAnswers:
         assert fooled > 40
 
 
+def test_every_statistical_gate_reports_its_figures_and_flips_each_way():
+    world = World(methods=("wanda-0.5",), sources=("web", "code"), tasks=("piqa", "arc_easy"), items=300)
+    manifest, records = simulate(world)
+    baseline = gates.make_baseline(manifest, records, [])
+    settings = {"release_margin": 0.5, "release_margin_accuracy": 0.5}
+    found = judged(world, settings, baseline, run=1)
+    judged_gates = {gate for gate, _ in found} - {"null"}
+    assert judged_gates == {"variance", "source", "regression", "release", "reconstruction"}
+    for (gate, subject), verdict in found.items():
+        if gate == "null":
+            continue
+        figures = ("estimate", "low", "high", "p", "detectable")
+        assert [name for name in figures if getattr(verdict, name) is None] == [], verdict.id
+        assert (verdict.flips is not None) == subject.endswith("accuracy"), verdict.id
+    dense, rest = records[0], [r for r in simulate(world, run=1)[1] if r.case["draw"]]
+    changes = np.array([np.subtract(dense.tasks[t].correct, r.tasks[t].correct) for r in rest for t in world.tasks])
+    assert found["variance", f"{SUBJECT} accuracy"].flips == ((changes > 0).sum(), (changes < 0).sum())
+
+
 class TestRelease:
     def test_a_margin_below_what_it_can_see_is_refused_with_what_it_takes(self):
         key = "release", f"{SUBJECT} accuracy"

@@ -127,6 +127,7 @@ class TestNoiseFloor:
         assert verdict.outcome == outcome
         assert verdict.estimate == pytest.approx(shift, abs=1e-9)
         assert verdict.details["floor"] >= abs(verdict.estimate)
+        assert (verdict.p < 0.05) == (outcome == "pass")
 
     def test_a_margin_under_twice_the_noise_is_refused_and_says_so(self):
         settings = {"source_margin": 0.003, "variance_limit": 0.05}

@@ -178,10 +178,10 @@ def test_a_corrupt_record_is_set_aside_recomputed_and_said(suite, copied, worker
     victim.write_bytes(victim.read_bytes()[:40])
     done = suite(*workers)
     assert done.returncode == 0
-    assert "1 unreadable records were set aside" in done.stdout
+    assert "1 unreadable record was set aside" in done.stdout
     assert records(suite.store) == before
     assert list((suite.store / "set-aside").iterdir())
-    assert "1 unreadable records were set aside" in (suite.store / "report.md").read_text()
+    assert "1 unreadable record was set aside" in (suite.store / "report.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import json
 
 import pytest
 from hypothesis import given
@@ -43,6 +44,27 @@ def test_a_line_is_as_wide_as_the_terminal_at_most_and_keeps_both_ends(case, wid
 
 def test_a_log_has_no_width():
     assert fit("[1/9] ", "x" * 300, "  1.0 s", None).count("x") == 300
+
+
+def test_a_new_stage_is_told_at_once_and_steps_of_one_at_most_ten_times_a_second(tmp_path, monkeypatch):
+    clock = iter(range(10_000))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock) / 100)
+    stage = progress.StageFile(tmp_path)
+    told = []
+
+    def tell(text):
+        stage(text)
+        told.append(json.loads(stage.path.read_text())["stage"])
+
+    stage.begin("a-case")
+    for text in ("prepare", "load", *(f"compress block {k}/40" for k in range(1, 41)), "tasks piqa"):
+        tell(text)
+    assert told[:3] == ["prepare", "load", "compress block 1/40"]
+    assert told[-1] == "tasks piqa"
+    assert len(set(told)) == 3 + 4  # forty steps, a hundredth of a second apart
+    assert json.loads(stage.path.read_text())["case"] == "a-case"
+    stage.end()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.2, "0:00"), (75, "1:15"), (3600, "1:00:00")])

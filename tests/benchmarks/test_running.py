@@ -86,7 +86,16 @@ def verdicts(store: Path) -> list[dict]:
 
 def test_a_case_that_is_not_there_leaves_no_skipped_test(finished):
     assert "SKIPPED" not in finished[1]
-    assert re.search(r"\[9/9 100 %\]", finished[1])
+
+
+def test_a_log_has_a_plain_line_for_every_case(finished):
+    """Position, share done, the case and what it found; no line is rewritten where there is no terminal."""
+    lines = re.findall(r"^\[(\d)/9 +(\d+) %\] .*?(\S+)  [\d.]+ s  [\d.]+ nats a token$", finished[1], re.M)
+    assert [int(position) for position, _, _ in lines] == list(range(1, 10))
+    assert [int(share) for _, share, _ in lines] == [100 * k // 9 for k in range(1, 10)]
+    assert {case for _, _, case in lines} == records(finished[0]).keys()
+    assert "left" in finished[1]
+    assert "\r" not in finished[1]
 
 
 def test_every_verdict_is_in_junit_with_its_figures(finished, mini):
@@ -112,6 +121,7 @@ def test_flips_are_two_scalars():
     assert all(isinstance(value, int | float | str) for value in properties.values())
 
 
+EMPTY = '{"schema": 1, "groups": {}}'
 FAULT = """
 def pytest_configure(config):
     from compressors import wanda
@@ -122,7 +132,7 @@ def pytest_configure(config):
 def test_a_failed_gate_fails_the_run_is_annotated_and_leaves_the_baseline(suite, mini, tmp_path):
     (tmp_path / "fault_plugin.py").write_text(FAULT)
     (tmp_path / "own.toml").write_text((mini / "mini.toml").read_text())
-    (tmp_path / "own.baseline.json").write_text('{"groups": {}}')
+    (tmp_path / "own.baseline.json").write_text(EMPTY)
     env = {"PYTHONPATH": str(tmp_path), "GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(tmp_path / "step.md")}
     options = ["-p", "fault_plugin", "--update-baselines", "--profile", str(tmp_path / "own.toml")]
     done = suite(*options, "--methods", "wanda-0.5", "-n", "2", env=env)
@@ -132,7 +142,7 @@ def test_a_failed_gate_fails_the_run_is_annotated_and_leaves_the_baseline(suite,
     assert "gates.py::null[tiny wanda-0.5]" in failed[0]
     assert "::error title=null[tiny wanda-0.5]::the seed does not reach the weights" in done.stdout
     assert "no baseline is made from a run with failures: null[tiny wanda-0.5]" in done.stdout
-    assert (tmp_path / "own.baseline.json").read_text() == '{"groups": {}}'
+    assert (tmp_path / "own.baseline.json").read_text() == EMPTY
     assert "the seed does not reach the weights" in (tmp_path / "step.md").read_text()
 
 
@@ -163,6 +173,24 @@ def test_a_disk_that_fills_up_is_not_a_failed_gate(suite, tmp_path):
     whole = suite()
     assert whole.returncode == 0
     assert {name: value for name, value in records(suite.store).items() if name in kept} == kept
+
+
+@pytest.mark.parametrize(
+    ("gates", "baseline", "says"),
+    [
+        ("alhpa = 0.05", EMPTY, "did you mean 'alpha'"),
+        ("alpha = 0.05", "{", "is not valid JSON"),
+        ("alpha = 0.05", "[]", "has no table of groups"),
+        ("alpha = 0.05", '{"schema": 9, "groups": {}}', "is of schema 9, not 1"),
+    ],
+)
+def test_what_judging_would_stumble_over_is_said_before_anything_runs(suite, mini, tmp_path, gates, baseline, says):
+    (tmp_path / "own.toml").write_text((mini / "mini.toml").read_text().replace("alpha = 0.05", gates))
+    (tmp_path / "own.baseline.json").write_text(baseline)
+    done = suite("--profile", str(tmp_path / "own.toml"))
+    assert done.returncode == 4, done.stdout
+    assert says in done.stdout + done.stderr
+    assert not (suite.store / "records").exists()
 
 
 @pytest.mark.parametrize("workers", [[], ["-n", "2"]])

@@ -33,7 +33,9 @@ def test_parameter_counts_of_the_papers(channels, size, classes, count):
     assert Shape(channels, size, classes).parameters == count
 
 
-@pytest.mark.parametrize("shape", [SHAPE, Shape(3, 8, 4, 5, 3), Shape(1, 28, 10, 3, 3)])
+@pytest.mark.parametrize(
+    "shape", [SHAPE, Shape(3, 8, 4, 5, 3), Shape(1, 28, 10, 3, 3), Shape(3, 20, 4, 3, 4), Shape(3, 32, 3, 2, 5)]
+)
 def test_networks_side_by_side_are_each_the_network_of_torch(shape):
     flat = parameters(shape, (0, 1))
     pixels = images(shape, 4 * shape.classes).pixels
@@ -73,30 +75,36 @@ def _loop_distance(real, synthetic):
     return total
 
 
-def _plain_step(net, data, real_index, synthetic):
-    """One step of dataset condensation's images as a loop over the classes; the gradient and the loss."""
+def _plain_step(net, data, real_index, synthetic, keep):
+    """One step of dataset condensation's images as a loop over the classes; the gradient and the loss.
+
+    The network sees the synthetic images times ``keep``, ones where nothing is masked.
+    """
     leaf = synthetic.detach().clone().requires_grad_()
     loss = 0.0
     for k in range(data.classes):
         labels = torch.full((real_index.shape[1],), k)
         real = torch.autograd.grad(F.cross_entropy(net(data.pixels[real_index[k]]), labels), net.parameters())
         found = torch.autograd.grad(
-            F.cross_entropy(net(leaf[k]), torch.full((leaf.shape[1],), k)), net.parameters(), create_graph=True
+            F.cross_entropy(net(leaf[k] * keep[k]), torch.full((leaf.shape[1],), k)),
+            net.parameters(),
+            create_graph=True,
         )
         loss = loss + _loop_distance(real, found)
     return torch.autograd.grad(loss, leaf)[0], loss.detach()
 
 
 def test_gradient_matching_is_the_loop_over_classes():
-    data, runs = images(), [Run(0), Run(1)]
-    synthetic = torch.randn(2, 3, 2, 1, 8, 8, generator=stream(9, "x"), dtype=torch.float64)
+    data, runs = images(), [Run(0), Run(1), Run(1, 0.4)]  # the last with MDT: a fresh mask in each matching step
+    synthetic = torch.randn(3, 3, 2, 1, 8, 8, generator=stream(9, "x"), dtype=torch.float64)
     work = GradientMatching(SHAPE, data, runs, synthetic.clone(), Budget(1, 5, 2, 3))
     work.iterate()
     for k, run in enumerate(runs):
         net = module(SHAPE, convnet.initial(SHAPE, [stream(run.seed, "networks")], torch.float64)[0])
-        real, image, velocity = stream(run.seed, "real"), synthetic[k].clone(), 0.0
+        real, image, velocity, random = stream(run.seed, "real"), synthetic[k].clone(), 0.0, run.stream("cpu")
         for outer in range(2):
-            gradient, loss = _plain_step(net, data, data.draw(5, [real])[0], image)
+            drawn = torch.rand(3, 2, 1, 8, 8, generator=random)
+            gradient, loss = _plain_step(net, data, data.draw(5, [real])[0], image, drawn >= run.mdt)
             velocity = 0.5 * velocity + gradient
             image = image - 0.1 * velocity
             if outer == 0:

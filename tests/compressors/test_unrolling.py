@@ -78,6 +78,52 @@ def test_only_one_step_has_a_graph_at_a_time():
     assert max(most) <= 2
 
 
+class Kept:
+    """A tensor that autograd keeps for the way back."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+
+def most_bytes_kept(work):
+    """The most bytes that graphs held at once while ``work()`` ran."""
+    now, most = [0], [0]
+
+    def pack(tensor):
+        kept, size = Kept(tensor), tensor.numel() * tensor.element_size()
+        now[0] += size
+        most[0] = max(most[0], now[0])
+        weakref.finalize(kept, lambda: now.__setitem__(0, now[0] - size))
+        return kept
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept.tensor):
+        work()
+    return most[0]
+
+
+def test_memory_of_graphs_does_not_grow_with_the_steps():
+    """Bytes that autograd keeps: those of one step here, of all steps where the whole unrolling is one graph."""
+    data = images(n=6)
+    start, rate = parameters(), torch.tensor([0.1], dtype=torch.float64)
+
+    def view(leaves, step):
+        return leaves[0][None], data.labels[None]
+
+    def outer(weights):
+        return weights.square().sum(-1)
+
+    adjoint, whole = (
+        [most_bytes_kept(lambda n=n, f=f: f(n)) for n in (3, 24)]
+        for f in (
+            lambda n: unroll(start, (data.pixels,), view, n, rate, 0.9, outer, SHAPE),
+            lambda n: whole_unroll(start, (data.pixels,), view, n, rate, 0.9, outer),
+        )
+    )
+    assert adjoint[1] == adjoint[0] > 0
+    assert whole[1] > 7 * whole[0]
+    assert adjoint[1] < 2 * whole[0] / 3
+
+
 def test_the_trajectory_loss_is_one_without_a_step_and_falls():
     data = images(n=60)
     start = data.pixels[:6].view(1, 3, 2, 1, 8, 8).clone()

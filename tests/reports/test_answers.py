@@ -89,6 +89,13 @@ class TestNoAnswer:
         assert rows[0].words.startswith("too few draws")
         assert rows[0].draws == "unknown: one draw a source"
 
+    def test_one_source_is_not_short_of_draws(self):
+        manifest, records = simulate(dataclasses.replace(WORLD, sources=("web",)))
+        line, rows = first(manifest, records, gates.judge(manifest, records))
+        assert line.rest.startswith("known-corpus-1m: one source, nothing to compare it with.")
+        assert rows[0].words == "one source: there is nothing to compare it with"
+        assert rows[0].draws.startswith("±")
+
     def test_without_a_record_there_is_no_answer_yet(self):
         manifest, _ = simulate(WORLD)
         assert headlines(make_tables(manifest, [], [])[1])[0].lead == "No answer yet."
@@ -117,7 +124,8 @@ class TestSettings:
             dataclasses.replace(row, method="") for row in alone
         ]
         section = gather(manifest, records, gates.judge(manifest, records)).sections[0]
-        assert [setting for setting, _ in section.blocks] == ["", "n72"]
+        assert [setting for setting, *_ in section.blocks] == ["", "n72"]
+        assert section.blocks[1][2] == "calibrate on web."
         assert "n72" not in section.heat[1].caption
 
     def test_other_items_are_another_table_with_its_own_dense_model(self):
@@ -127,6 +135,8 @@ class TestSettings:
         again(manifest, records, {"tag": "all-items", "evaluation": other}, damage=1.0)
         groups, tables = make_tables(manifest, records, gates.judge(manifest, records))
         assert {t.model for t in tables} == {"known-corpus-1m", "known-corpus-1m all-items"}
+        names = [d.name for d in gather(manifest, records, []).dispersion]
+        assert names == ["known-corpus-1m-tasks-every-draw", "known-corpus-1m all-items-tasks-every-draw"]
         dense = {t.model: t.dense for t in tables if t.outcome == "loss"}
         assert dense["known-corpus-1m all-items"] == pytest.approx(dense["known-corpus-1m"] + 1)
         assert {g.method_name for g in groups} == {"rtn-w3g64", "wanda-0.5", "gptq-w3g64"}
@@ -140,6 +150,21 @@ class TestSettings:
         assert {t.model for t in make_tables(manifest, records, [])[1]} == {
             "known-corpus-1m", "known-corpus-1m 7-items",
         }  # fmt: skip
+
+    def test_the_usual_amount_is_no_setting_even_where_a_label_has_it(self):
+        manifest, records = simulate(WORLD)
+        held = [r for r in records if r.case["method"] == "wanda-0.5"][:1]
+        draw = dataclasses.replace(Case.from_dict(held[0].case).draw, n_sequences=4)
+        case = dataclasses.replace(Case.from_dict(held[0].case), draw=draw)
+        made = Record.from_dict({**copy.deepcopy(held[0].to_dict()), "case": {**case.to_dict(), "id": "small"}})
+        manifest["cases"].append(made.case)
+        groups, [table] = make_tables(manifest, [*records, made], [])
+        assert [g.label.split(" ", 1)[1] for g in groups] == [
+            "rtn-w3g64", "wanda-0.5 16x256", "gptq-w3g64", "wanda-0.5 4x256",
+        ]  # fmt: skip
+        assert [row.group.method_name for row in table.held] == [
+            "rtn-w3g64", "wanda-0.5", "gptq-w3g64", "wanda-0.5 4x256",
+        ]  # fmt: skip
 
     def test_what_all_cases_share_is_said_once(self):
         manifest, records = simulate(WORLD)

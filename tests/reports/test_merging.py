@@ -6,8 +6,12 @@ import json
 
 import pytest
 
+from fixtures.image_cases import ImageBudget, ImageCase
+from fixtures.records import Record
 from fixtures.store import SetAsideWarning, Store
 from reports.__main__ import main
+from reports.merging import merge
+from reports.notes import notes
 from tests.simulate import World, simulate
 
 WORLD = World(methods=("wanda-0.5",), sources=("web", "code"), seeds=2, documents=4, linears=1)
@@ -63,7 +67,31 @@ def test_a_damaged_record_is_counted_in_the_report(halves):
     assert any("set aside" in note and path.name in note for note in notes)
 
 
+def test_several_damaged_records_are_counted_and_named():
+    manifest = {"cases": [], "set_aside": [f"{name}.json.gz: cut short" for name in "abcde"]}
+    (note,) = notes(manifest, [], [])
+    assert note.startswith("5 unreadable records were set aside: a.json.gz: cut short; b.json.gz: cut short; c.json.gz")
+    assert note.endswith("2 more are listed in set-aside")
+
+
 @pytest.mark.parametrize("name", ["missing", "."])
 def test_a_folder_that_is_no_store_is_named(halves, capsys, name):
     assert main(["render", str(halves / name)]) == 2
     assert "records" in capsys.readouterr().err
+
+
+def test_runs_of_distilled_images_are_joined_with_their_entries(tmp_path):
+    """What ``--judge-only`` follows to a record, and the cases that are still missing, come along."""
+    cases = [ImageCase("convnet2-digits", "dm-ipc1", None, seed, ImageBudget((("dm", 3),))) for seed in range(3)]
+    for name, held in (("a", cases[:1]), ("b", cases[1:2])):
+        store = Store(tmp_path / name)
+        for case in held:
+            key = f"key-{case.seed}"
+            store.save(key, Record(case.to_dict(), {"record": key}))
+            store.save_json(case.pointer, {"record": key})
+        store.save_json("manifest", {"cases": [], "image_cases": [c.to_dict() for c in (*held, cases[2])]})
+    store, count = merge([tmp_path / "a", tmp_path / "b"], tmp_path / "c")
+    assert count == 2
+    found = [store.follow(case.pointer) for case in cases]
+    assert [record and record.id for record in found] == [cases[0].id, cases[1].id, None]
+    assert {case["id"] for case in store.load_json("manifest")["image_cases"]} == {case.id for case in cases}

@@ -109,6 +109,13 @@ class TestSummary:
         assert "2 fail, 1 inconclusive" in text
         assert "FAIL variance[known-corpus-1m wanda-0.5]" in text or "fail variance, 2 times" in text
 
+    def test_methods_without_a_record_share_a_line(self):
+        manifest, records = simulate(WORLD)
+        some = [r for r in records if r.case["method"] in ("dense", "wanda-0.5")]
+        lines = reports.summary(manifest, some, gates.judge(manifest, some)).splitlines()
+        assert "  not run: rtn-w3g64, gptq-w3g64" in lines
+        assert not any(line.startswith("gptq") for line in lines)
+
     def test_missing_and_repaired_are_said(self):
         manifest, records, _ = run()
         records.pop()

@@ -85,7 +85,8 @@ class TestCurves:
         found = rows(curves.sparsity_curves(table(dataclasses.replace(WORLD, methods=methods))).data)
         assert {row["method"] for row in found} == {"wanda", "wanda+br"}
 
-    def test_three_amounts_of_one_method_make_a_curve(self):
+    @pytest.mark.parametrize("tagged", [False, True])
+    def test_three_amounts_of_one_method_make_a_curve(self, tagged):
         manifest, records = simulate(WORLD)
         evaluation = EvaluationSpec((), WORLD.items, 0, tuple(WORLD.domains), WORLD.documents)
         for n, damage in ((4, 0.4), (64, 0.1)):
@@ -96,9 +97,10 @@ class TestCurves:
                     "wanda-0.5",
                     dataclasses.replace(_draw(records), source=source, n_sequences=n),
                     evaluation,
+                    tag=f"n{n}" if tagged else "",  # profiles that sweep amounts tag them
                 )
                 record = _record(world, case, 0, 0)
-                record.case["id"] += f"-{n}"
+                record.case["id"] += "" if tagged else f"-{n}"
                 manifest["cases"].append(record.case)
                 records.append(record)
         made = make_tables(manifest, records, [])[1][0]
@@ -108,6 +110,17 @@ class TestCurves:
         assert sorted(web) == [1024, 4096, 16384]
         assert web[1024] > web[4096] > web[16384]
         assert curves.amount_curves(table()) is None
+
+    def test_other_lengths_of_as_many_tokens_are_no_amounts(self):
+        manifest, records = simulate(WORLD)
+        for n in (8, 32, 64):
+            draw = dataclasses.replace(_draw(records), n_sequences=n, sequence_length=16 * 256 // n)
+            case = Case(
+                "known-corpus-1m", "wanda-0.5", draw, Case.from_dict(records[0].case).evaluation, tag=f"{n}x{4096 // n}"
+            )
+            records.append(_record(WORLD, case, 0, 0))
+            manifest["cases"].append(records[-1].case)
+        assert curves.amount_curves(make_tables(manifest, records, [])[1][0]) is None
 
 
 def _draw(records):
@@ -130,6 +143,23 @@ class TestSimilarity:
         drawing = likeness.drawing(made)
         assert len(rows(drawing.data)) == 30
         assert {row["method"] for row in rows(drawing.data)} == {"wanda-0.5"}
+
+    def test_controls_are_in_the_data_and_in_no_correlation(self):
+        def alike(record):
+            source = record.case["draw"]["source"]
+            record.draw["similarity"] = {
+                "x": {"random-tokens": 900.0, "web": 1.0, "code": 2.0}[source] + len(record.id) % 5
+            }
+
+        world = dataclasses.replace(
+            WORLD, sources=("web", "code", "random-tokens"), source_effect={"random-tokens": 1.0}
+        )
+        made = table(world, alike)
+        [found] = likeness.correlations(made)
+        assert (found.draws, found.sources) == (10, 2)
+        drawing = likeness.drawing(made)
+        assert "Controls that are no text are in the data only." in drawing.caption
+        assert sum(row["source"] == "random-tokens" for row in rows(drawing.data)) == 5
 
     def test_without_measures_there_is_none(self):
         assert likeness.drawing(table()) is None

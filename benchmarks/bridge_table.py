@@ -1,0 +1,97 @@
+"""Confidence of compressed language models as a table: ``python -m benchmarks.bridge_table --store S``.
+
+A row a method, means over the informative tasks with a choice, sources and draws; ± is the SD over draws within
+sources. ECE in points (15 bins): as it is, at one temperature from the *other* tasks' items, and with that temperature
+fitted on items whose words are masked, where the same cases were scored on those (profile ``confidence``).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.claims.__main__ import records_of
+from benchmarks.claims.bridge import measures
+from benchmarks.claims.repair import FIXED, _masked_panels, _tasks, ece_after, ece_honest
+from benchmarks.claims.world import Panel, World
+from fixtures.records import Record, label
+
+HEAD = (
+    "method",
+    "cases",
+    "accuracy",
+    "NLL",
+    "Brier",
+    "ECE",
+    "ECE, one temperature",
+    f"ECE, {FIXED}",
+    "ECE, mask chosen",
+)
+
+
+def table(panel: Panel, masked: dict[str, Panel]) -> list[str]:
+    """Lines of markdown; columns of masked scaling are empty without records of masked items."""
+    tasks = _tasks(panel)
+    lines = ["| " + " | ".join(HEAD) + " |", "|---" * len(HEAD) + "|"]
+    assert panel.dense is not None
+    dense_twins = {how: other.dense for how, other in masked.items() if other.dense is not None}
+    lines.append(_line("dense", [[(panel.dense, dense_twins)]], tasks))
+    for method in panel.methods:
+        groups = []
+        for source in panel.sources([method]):
+            held = panel.cells[method, source]
+            groups.append([(record, _twins(masked, method, source, seed)) for seed, record in sorted(held.items())])
+        lines.append(_line(f"`{method}`", groups, tasks))
+    return lines
+
+
+def _twins(masked: dict[str, Panel], method: str, source: str, seed: int) -> dict[str, Record]:
+    found = {how: other.cells.get((method, source), {}).get(seed) for how, other in masked.items()}
+    return {how: record for how, record in found.items() if record is not None}
+
+
+Pair = tuple[Record, dict[str, Record]]
+
+
+def _line(name: str, groups: list[list[Pair]], tasks: list[str]) -> str:
+    def cell(of: Callable[[Pair], float], digits: int = 1) -> str:
+        values = [[of(pair) for pair in group] for group in groups]
+        if not np.isfinite(np.concatenate(values)).all():
+            return ""
+        spread = [np.var(group, ddof=1) for group in values if len(group) > 1]
+        sd = f" ±{np.mean(spread) ** 0.5:.{digits}f}" if spread else ""
+        return f"{np.mean([np.mean(group) for group in values]):.{digits}f}{sd}"
+
+    def measured(what: str) -> Callable[[Pair], float]:
+        return lambda pair: measures(pair[0], tasks)[what]
+
+    def fixed(pair: Pair) -> float:
+        return ece_after(pair[0], tasks, pair[1][FIXED]) if FIXED in pair[1] else np.nan
+
+    cells = [
+        name, str(sum(map(len, groups))), cell(measured("accuracy")), cell(measured("nll"), 2),
+        cell(measured("brier"), 3), cell(measured("ece")), cell(lambda pair: ece_after(pair[0], tasks, pair[0])),
+        cell(fixed), cell(lambda pair: ece_honest(pair[0], tasks, pair[1]) if pair[1] else np.nan),
+    ]  # fmt: skip
+    return "| " + " | ".join(cells) + " |"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.bridge_table", description=__doc__)
+    parser.add_argument("--store", type=Path, action="append", required=True, help="a run's folder or a bundle")
+    options = parser.parse_args(arguments)
+    world = World(record for store in options.store for record in records_of(store))
+    masked = {id(panel): others for panel, others in _masked_panels(world)}
+    shown = [panel for panel in world.panels if id(panel) in masked] or world.some()
+    for panel in shown:
+        if len(_tasks(panel)) > 1:
+            print(f"{label(panel.model)}: {', '.join(_tasks(panel))}\n")
+            print("\n".join(table(panel, masked.get(id(panel), {}))) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,168 @@
+"""What a study looks at in its networks, and probes of its images: against plain torch, scikit-learn and by hand."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks import distillation_probes, distillation_study, study_looks, study_table
+from benchmarks.claims import distilled, distilled_probes
+from benchmarks.claims.world import World
+from benchmarks.confidence_scores import scores
+from benchmarks.probes.sets import remove, uneven
+from benchmarks.study_records import read_studies, to_records
+from compressors.distillation import architectures, convnet
+from compressors.distillation.convnet import Shape
+from compressors.distillation.streams import stream
+from compressors.distillation.training import Recipe, predict
+from tests.helpers_distillation import SHAPE, images, module, parameters
+
+RAW = SimpleNamespace(mean=(0.0,), deviation=(1.0,))  # pixels between 0 and 1 as they are
+
+
+def test_attributes_of_bars_and_dots():
+    pixels = torch.zeros(4, 1, 9, 9, dtype=torch.float64)
+    pixels[0, 0, 4, 1:8] = 1.0  # a bar from left to right
+    pixels[1, 0, 1:8, 4] = 0.5  # upright, half as bright
+    for k in range(1, 8):
+        pixels[2, 0, k, k] = pixels[3, 0, k, 8 - k] = 1.0  # down to the right, and to the left
+    found = study_looks.attributes(pixels, RAW)
+    assert np.allclose(found["orientation"], np.pi * np.array([0, 0.5, 0.25, 0.75]))
+    assert np.allclose(found["brightness"] * 81, [7, 3.5, 7, 7])
+    assert np.allclose(found["size"] * 81, 7)
+
+
+@given(st.integers(0, 1000))
+def test_thirds_are_equal_parts_of_the_training_values(seed):
+    values = torch.rand(300, generator=stream(seed, "x"))
+    train, test = study_looks.thirds(values, values[:50])
+    assert torch.bincount(train).tolist() == [100, 100, 100]
+    assert torch.equal(test, train[:50])
+
+
+def test_probes_are_ridge_regression_on_the_features():
+    from sklearn.linear_model import Ridge
+
+    seen, new = images(n=240, seed=0), images(n=60, seed=0)
+    flat = parameters(seeds=(0, 1))
+    found = study_looks.probe(flat, SHAPE, {"train": (seen.pixels, seen.labels), "test": (new.pixels, new.labels)}, RAW)
+    for k in range(2):
+        a, b = (convnet.features(flat[k : k + 1], part.pixels[None], SHAPE)[0] for part in (seen, new))
+        centred = a - a.mean(0)
+        penalty = study_looks.RIDGE * float((centred**2).sum(0).mean())
+        ridge = Ridge(penalty).fit(a.numpy(), np.eye(3)[seen.labels])
+        right = ridge.predict(b.numpy()).argmax(1) == new.labels.numpy()
+        assert found["class"][k] == pytest.approx(right.mean())
+    assert set(found) == {"class", *study_looks.ATTRIBUTES}
+
+
+def test_attribution_is_gradient_times_input_image_by_image():
+    data, flat = images(n=6), parameters(seeds=(0, 3))
+    known = SimpleNamespace(mean=(0.5,), deviation=(0.5,))
+    found = study_looks.attribution(flat, data.pixels, data.labels, SHAPE, known)
+    for k in range(2):
+        net, inside, entropy = module(SHAPE, flat[k]), [], []
+        for image, label in zip(data.pixels, data.labels, strict=True):
+            leaf = image[None].clone().requires_grad_()
+            (gradient,) = torch.autograd.grad(net(leaf)[0, label], leaf)
+            share = (gradient * leaf).abs()[0, 0].detach()
+            share = share / share.sum()
+            inside.append(float(share[(image[0] * 0.5 + 0.5).clamp(0, 1) > study_looks.FOREGROUND].sum()))
+            entropy.append(float(torch.special.entr(share).sum()))
+        assert np.allclose(found[k], [np.mean(inside), np.mean(entropy)])
+
+
+def test_largest_logits_without_a_mask_are_those_of_the_network():
+    data, flat = images(n=6), parameters(seeds=(0, 1))
+    found = study_looks.masked_logits(flat, data.pixels.expand(2, -1, -1, -1, -1), SHAPE)
+    largest = predict(flat, data.pixels, SHAPE).max(-1).values
+    assert np.allclose(found[:, 0], torch.stack([largest.mean(-1), largest.std(-1)], -1))
+    assert not np.allclose(found[:, 1], found[:, 0])
+
+
+def test_a_constant_temperature_is_that_of_the_other_sets():
+    test, answers = torch.randn(4, 50, 3, generator=stream(0, "x")), torch.arange(50) % 3
+    found = {"T": [[1.0] * 4] * 3 + [[1.0, 4.0, 8.0, 2.0]]}
+    constant = study_looks.at_constant(found, 2, test, answers)
+    for k, t in enumerate((4.0, 4.0, 2.0, 2.0)):  # geometric means of the other two
+        assert constant[k] == pytest.approx(float(scores(test[k : k + 1], answers, torch.tensor([t]))[0, 4]))
+    assert study_looks.at_constant({"T": [[1.0, 2.0]] * 4}, 2, test[:2], answers) is None
+
+
+@given(st.integers(2, 12), st.sampled_from(["top", "bottom"]))
+def test_removal_takes_a_fifth_of_the_components_and_leaves_the_mean(n, what):
+    pixels = torch.randn(n, 1, 6, 6, generator=stream(n, "x"), dtype=torch.float64)
+    found = remove(pixels, what, 0)
+    before, after = (torch.linalg.svdvals((p - p.mean(0)).flatten(1))[: n - 1] for p in (pixels, found))
+    gone = max(1, round(0.2 * (n - 1)))
+    assert torch.allclose(found.mean(0), pixels.mean(0))
+    kept = before[gone:] if what == "top" else before[: n - 1 - gone]
+    assert torch.allclose(after[: len(kept)], kept)
+    assert after[len(kept) :].abs().max() < 1e-9
+    assert torch.equal(remove(pixels, "none", 0), pixels)
+
+
+def test_the_same_pixels_are_removed_from_every_image():
+    pixels = torch.rand(50, 2, 20, 20, generator=stream(0, "x")) + 1
+    gone = remove(pixels, "pixels", 3) == 0
+    assert torch.equal(gone, gone[:1, :1].expand_as(gone))
+    assert gone.float().mean() == pytest.approx(0.3, abs=0.1)
+    assert not torch.equal(gone, remove(pixels, "pixels", 4) == 0)
+
+
+def test_uneven_classes_alternate_with_the_seed():
+    assert uneven(4, 0) == [1, 10, 1, 10]
+    assert uneven(4, 1) == [10, 1, 10, 1]
+    assert sum(uneven(10, 0)) == 55
+
+
+def test_resnet18_is_of_the_usual_size():
+    net = architectures.build("resnet18", Shape(3, 32, 10), 0)
+    assert sum(value.numel() for value in net.parameters()) == 11_173_962
+    with pytest.raises(ValueError, match="unknown network 'vgg'"):
+        architectures.build("vgg", SHAPE, 0)
+    with pytest.raises(ValueError, match="do not tile"):
+        architectures.build("vit", Shape(1, 30, 10), 0)
+
+
+def test_other_networks_learn_and_obey_their_seed():
+    data = images(n=12, dtype=torch.float32)
+    wide = data.pixels.expand(2, -1, -1, -1, -1)
+    state = torch.random.get_rng_state()
+    nets = architectures.train("vit", SHAPE, wide, data.labels, [0, 1], Recipe(60, rate=0.05))
+    assert torch.equal(state, torch.random.get_rng_state())  # nobody else's random numbers were used
+    found = architectures.look(nets, data.pixels[None])
+    assert (found.argmax(-1) == data.labels).float().mean() > 0.9
+    again = architectures.train("vit", SHAPE, wide, data.labels, [0, 7], Recipe(60, rate=0.05))
+    assert torch.equal(architectures.look(again, data.pixels[None])[0], found[0])
+    assert not torch.equal(architectures.look(again, data.pixels[None])[1], found[1])
+
+
+def test_a_study_and_its_probes_reach_the_claims(tmp_path, capsys):
+    """The commands as a user gives them, on digits at a tiny budget."""
+    model, cells = "convnet2w4-digits", "dm-ipc1,dm-ipc10,random-ipc1"
+    small = ["--seeds", "2", "--nets", "1", "--share", "0.0001", "--epochs", "5", "-o", str(tmp_path)]
+    assert distillation_study.main([model, "--cells", cells, *small]) == 0
+    asked = [model, str(tmp_path), "--nets", "1", "--epochs", "5", "--cells", cells]
+    assert distillation_probes.main([*asked, "--probes", "removal,imbalance"]) == 0
+    assert distillation_probes.main([model, str(tmp_path), "--probes", "removals"]) == 2
+    assert "there are removal, imbalance, network, cost" in capsys.readouterr().err
+    assert distillation_probes.main([model, str(tmp_path), "--cells", "dc-ipc1"]) == 2
+    assert "no images of dc-ipc1; it has dm-ipc1, dm-ipc10, random-ipc1" in capsys.readouterr().err
+    found = [record for study in read_studies(tmp_path) for record in to_records(study)]
+    world = World(found)
+    assert {sets.name for sets in distilled.studies(world)} == set(cells.split(","))
+    assert all(row["looks"]["probe"] for s in distilled.studies(world) for rows in s.rows.values() for row in rows)
+    assert all(cell.cut for cell in distilled_probes.removal_hurts_more(world, {}))
+    assert len(distilled_probes.uneven_is_worse(world, {})) == 1
+    assert study_table.main([str(tmp_path)]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == f"## {model}"
+    head, _, *lines = [line for line in shown[shown.index("Diagnoses:") + 2 :] if line.startswith("|")]
+    assert [line.split(" | ")[0] for line in lines] == [f"| {name}" for name in cells.split(",")]
+    assert all(line.count("|") == head.count("|") and "±" in line.split(" | ")[6] for line in lines)
