@@ -70,16 +70,21 @@ def _headline(table: Table, rows: Sequence[Row]) -> Headline:
     everywhere = [s for s in table.sources if all(s == row.best or s in row.tied for row in rows)]
     open_ = all(len(row.tied) + 1 == len([s for s in row.cells if s not in CONTROLS]) for row in rows)
     several = len(rows) > 1
+    every = len(_calibrated(table, rows[0].group.setting))
     methods = f"{len(rows)} calibrated methods" if several else "the one calibrated method"
+    if every > len(rows):
+        methods = f"{len(rows)} calibrated methods that were judged, of {every},"
     chosen = [best]
     if open_:
         which = f"{count} of {methods}" if several else methods
-        text = f"{best} is lowest for {which}, within what the draws do."
+        text = f"{best} is lowest for {which} within what the draws do."
     elif sure == len(rows) and count == len(rows):
-        text = f"It is better than every other source beyond the draws for {'all ' * several}{methods}."
+        text = (
+            f"It is better than every other source beyond the draws for {'all ' * several}{methods}".rstrip(",") + "."
+        )
     elif sure == 0 and len(everywhere) > 1:
         chosen = everywhere
-        text = f"These are not told apart from the best for {'any of the ' * several}{methods}."
+        text = f"These are not told apart from the best for {'any of the ' * several}{methods}".rstrip(",") + "."
     elif several:
         text = f"It is best or not told apart from the best for {within} of {methods}, surely best for {sure}."
     else:
