@@ -35,9 +35,10 @@ def headlines(tables: Sequence[Table]) -> list[Headline]:
     for table in tables:
         rows = _answered(table)
         if rows:
-            named.add(table.rows[0].group.name)
+            named.add(table.model)
             found.append(_headline(table, rows))
-    silent = [t for t in tables if t.rows[0].group.name not in named]
+    # Other items or perturbed inputs of a model that has its answer need no line of their own.
+    silent = [t for t in tables if not {t.model, t.rows[0].group.name} & named]
     return found + _silent([t for k, t in enumerate(silent) if t.model not in {o.model for o in silent[:k]}], not found)
 
 
@@ -167,14 +168,14 @@ def _reason(table: Table) -> tuple[str, str]:
     """(in short, in full) why a table names no source."""
     rows = next((rows for s in table.settings if (rows := _calibrated(table, s))), [])
     if rows and all(len(row.group.planned_sources) < 2 for row in rows):
-        return "one source, nothing to compare it with", "Its table shows what the draws do."
+        return "one source, nothing to compare it with", "The table shows what the draws do."
     text = [[len(c.values) for c in row.cells.values() if c.source not in CONTROLS] for row in rows]
     if not any(sum(n > 1 for n in draws) > 1 for draws in text):
-        rest = "That takes two sources with two draws each, better five; its table shows what was measured."
+        rest = "That takes two sources with two draws each, better five; the table shows what was measured."
         return "too few draws to name a source", rest
     judged = [row for row in rows if row.source is not None]
     if not judged:
-        return "no source gate was judged", "Its table shows what was measured."
+        return "no source gate was judged", "The table shows what was measured."
     missing = sum(len(row.group.missing) for row in judged)
     if missing:
         planned = sum(row.group.planned_records for row in judged)

@@ -151,6 +151,22 @@ class TestSettings:
             "known-corpus-1m", "known-corpus-1m 7-items",
         }  # fmt: skip
 
+    @pytest.mark.parametrize("answered", ["plain", "other"])
+    def test_a_model_without_an_answer_says_so_although_its_other_items_have_one(self, answered):
+        manifest, records = simulate(WORLD)
+        other = EvaluationSpec((), None, 0, tuple(WORLD.domains), WORLD.documents)
+        again(manifest, records, {"tag": "all-items", "evaluation": other})
+        held = [r for r in records if r.case["method"] in ("dense", "wanda-0.5")]
+        silent = "all-items" if answered == "plain" else ""
+        left = [r for r in held if not (r.case["draw"] and r.case["tag"] == silent and r.case["draw"]["seed"] == 0)]
+        lines = [line.lead for line in headlines(make_tables(manifest, left, gates.judge(manifest, left))[1])]
+        if answered == "plain":
+            assert lines == ["known-corpus-1m: calibrate on web."]
+        else:
+            assert lines == [
+                "known-corpus-1m all-items: calibrate on web.", "known-corpus-1m: too few records to name a source.",
+            ]  # fmt: skip
+
     def test_a_verdict_on_other_items_is_not_taken_for_this_one(self):
         manifest, records = simulate(WORLD)
         again(manifest, records, {"evaluation": EvaluationSpec((), 7, 0, tuple(WORLD.domains), WORLD.documents)})
