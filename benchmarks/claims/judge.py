@@ -165,8 +165,15 @@ def _against(claim: Claim, kept: Iterable[tuple[Cell, str]], outcome: str) -> fl
     """The p value that a claim fails. One that needs all cells fails with the surest (times their number, as Holm has
     it for the first); one that needs some cell fails with the least sure.
     """
-    held = [rules.p_against(claim.rule, cell.evidence, cell.margin) for cell, _ in kept if cell.outcome == outcome]
+    held = [_p_against(claim, cell) for cell, _ in kept if cell.outcome == outcome]
     return max(held) if claim.some else min(1.0, len(held) * min(held)) if claim.rule != "exact" else min(held)
+
+
+def _p_against(claim: Claim, cell: Cell) -> float:
+    """1 for a cell that cannot say *does not*, whatever its figures are."""
+    if cell.cut or cell.rederived:
+        return 1.0
+    return rules.p_against(cell.rule or claim.rule, cell.evidence, cell.margin)
 
 
 def _decide(claim: Claim, cell: Cell) -> str:
@@ -224,7 +231,7 @@ def _headline(verdict: str, kept: list[tuple[Cell, str]], claim: Claim) -> Cell:
     same = [cell for cell, found in kept if found == verdict] or [cell for cell, _ in kept]
     if verdict == DOES_NOT:
         pick = max if claim.some else min
-        return pick(same, key=lambda cell: rules.p_against(claim.rule, cell.evidence, cell.margin))
+        return pick(same, key=lambda cell: _p_against(claim, cell))
     pick = min if claim.some else max
     return pick(same, key=lambda cell: rules.p_value(cell.rule or claim.rule, cell.evidence, cell.margin))
 

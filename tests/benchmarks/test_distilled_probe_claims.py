@@ -112,6 +112,15 @@ def test_no_verdict_is_taken_on_a_cut_budget():
     assert verdict("C5", probes(*cut, *full, *control)) == REPLICATES  # the cut cell stands beside
 
 
+def test_a_cut_cell_cannot_say_does_not():
+    """C14 needs every backbone: one that was cut keeps quiet, however clear its figures are."""
+    four = [(f"{b}-ipc1", {"best": 0.5}) for b in distilled_more.BACKBONES]
+    worse = [*four[:3], ("rtp-ipc1", {"best": 0.0, "share": 0.01})]
+    found = judge([c for c in load() if c.id == "C14"], World(cells(*worse)))[0]
+    assert found.verdict == CANNOT_TELL
+    assert found.p_against > 0.5
+
+
 def test_fashion_decides_where_it_is_there():
     good, bad = {"accuracy": 0.7, "ece": 0.2}, {"accuracy": 0.7, "ece": 0.05}
     digits = cells(("random-ipc3", {"ece": 0.1}), ("dc-ipc1", bad), model=DIGITS)
