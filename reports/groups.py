@@ -82,8 +82,7 @@ class Group:
         return missing + ([self.dense_id] if self.dense_id and self.dense is None else [])
 
     @property
-    def planned_records(self) -> int:
-        """Records that its gates need: its cases, and the dense model."""
+    def planned_records(self) -> int:  # its cases, and the dense model
         return len(self.cases) + bool(self.dense_id)
 
     @cached_property
