@@ -35,9 +35,10 @@ def headlines(tables: Sequence[Table]) -> list[Headline]:
     for table in tables:
         rows = _answered(table)
         if rows:
-            named.add(table.rows[0].group.name)
+            named.add(table.model)
             found.append(_headline(table, rows))
-    silent = [t for t in tables if t.rows[0].group.name not in named]
+    # Other items or perturbed inputs of a model that has its answer need no line of their own.
+    silent = [t for t in tables if not {t.model, t.rows[0].group.name} & named]
     return found + _silent([t for k, t in enumerate(silent) if t.model not in {o.model for o in silent[:k]}], not found)
 
 
@@ -70,16 +71,21 @@ def _headline(table: Table, rows: Sequence[Row]) -> Headline:
     everywhere = [s for s in table.sources if all(s == row.best or s in row.tied for row in rows)]
     open_ = all(len(row.tied) + 1 == len([s for s in row.cells if s not in CONTROLS]) for row in rows)
     several = len(rows) > 1
+    every = len(_calibrated(table, rows[0].group.setting))
     methods = f"{len(rows)} calibrated methods" if several else "the one calibrated method"
+    if every > len(rows):
+        methods = f"{len(rows)} calibrated methods that were judged, of {every},"
     chosen = [best]
     if open_:
         which = f"{count} of {methods}" if several else methods
-        text = f"{best} is lowest for {which}, within what the draws do."
+        text = f"{best} is lowest for {which} within what the draws do."
     elif sure == len(rows) and count == len(rows):
-        text = f"It is better than every other source beyond the draws for {'all ' * several}{methods}."
+        text = (
+            f"It is better than every other source beyond the draws for {'all ' * several}{methods}".rstrip(",") + "."
+        )
     elif sure == 0 and len(everywhere) > 1:
         chosen = everywhere
-        text = f"These are not told apart from the best for {'any of the ' * several}{methods}."
+        text = f"These are not told apart from the best for {'any of the ' * several}{methods}".rstrip(",") + "."
     elif several:
         text = f"It is best or not told apart from the best for {within} of {methods}, surely best for {sure}."
     else:
@@ -162,14 +168,14 @@ def _reason(table: Table) -> tuple[str, str]:
     """(in short, in full) why a table names no source."""
     rows = next((rows for s in table.settings if (rows := _calibrated(table, s))), [])
     if rows and all(len(row.group.planned_sources) < 2 for row in rows):
-        return "one source, nothing to compare it with", "Its table shows what the draws do."
+        return "one source, nothing to compare it with", "The table shows what the draws do."
     text = [[len(c.values) for c in row.cells.values() if c.source not in CONTROLS] for row in rows]
     if not any(sum(n > 1 for n in draws) > 1 for draws in text):
-        rest = "That takes two sources with two draws each, better five; its table shows what was measured."
+        rest = "That takes two sources with two draws each, better five; the table shows what was measured."
         return "too few draws to name a source", rest
     judged = [row for row in rows if row.source is not None]
     if not judged:
-        return "no source gate was judged", "Its table shows what was measured."
+        return "no source gate was judged", "The table shows what was measured."
     missing = sum(len(row.group.missing) for row in judged)
     if missing:
         planned = sum(row.group.planned_records for row in judged)

@@ -36,6 +36,9 @@ def name_groups(groups: Sequence[Group]) -> None:
             taken = {held[0].variant for held in evaluations.values()}
             for group in members:
                 group.variant = said if said not in taken else f"{said} ({len(taken)})"
+                # A verdict is found by its label: that of another evaluation must not be taken for this one.
+                if any(g.label == group.label for held in evaluations.values() if held is not members for g in held):
+                    group.label += f" {group.variant}"
 
 
 def _evaluation(group: Group) -> dict[str, Any]:
@@ -73,6 +76,7 @@ def label_of(case: dict[str, Any]) -> str:
 def _tell_apart(groups: Sequence[Group]) -> None:
     """Groups that differ only in the amount of data get it in their label."""
     labels = [group.label for group in groups]
+    sizes = {name: {g.size for g in groups if g.label == name} for name in labels if labels.count(name) > 1}
     for group in groups:
-        if labels.count(group.label) > 1:
+        if len(sizes.get(group.label, ())) > 1:
             group.label += f" {group.size}"

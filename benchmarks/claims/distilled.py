@@ -31,6 +31,11 @@ PUBLISHED = {"dc-ipc1": (70.5, 0.6), "dc-ipc10": (82.3, 0.4), "dsa-ipc1": (70.6,
 Row = dict[str, Any]
 
 
+def _right(row: Row) -> float:
+    """Accuracy in points."""
+    return 100 * float(row["none"][ACCURACY])
+
+
 class Sets:
     """Rows of one cell by seed of the distilled set."""
 
@@ -47,7 +52,7 @@ class Sets:
 
     @property
     def accuracy(self) -> float:
-        return float(self.values(lambda row: row["none"][ACCURACY]).mean())
+        return float(self.values(_right).mean()) / 100
 
     @property
     def label(self) -> str:
@@ -147,20 +152,6 @@ def concentrated_logits(world: World, settings: Settings) -> list[Cell]:
     return decided(_against_control(world, lambda row: row["max_logit"][1] / row["max_logit"][0], "ratio", -1.0))
 
 
-def concentrated_spectra(world: World, settings: Settings) -> list[Cell]:
-    """C4: effective rank of the images, random real ones of the same count minus distilled."""
-
-    def cells() -> Iterator[Cell]:
-        everything = studies(world)
-        for sets in distilled(world):
-            same = [s for s in everything if s.first["backbone"] == "random" and s.first["ipc"] == sets.first["ipc"]]
-            if same and sets.first["mdt"] == 0:
-                groups = [same[0].values(lambda r: r["rank_images"]), sets.values(lambda r: r["rank_images"])]
-                yield sets.cell(Effect(group_contrast(groups, [1, -1])), "effective rank")
-
-    return decided(cells())
-
-
 def _after(row: Row, source: str, fit: str, index: int) -> float:
     """ECE on the test images, points, with the temperature of one mask ratio."""
     return 100 * row["sources"][source][fit]["test"][index][ECE]
@@ -209,6 +200,7 @@ def answers_kept(world: World, settings: Settings) -> list[Cell]:
     """C8: no temperature changes any accuracy; MDT by less than a point. The legacy fit, which can end below 0, is
     shown beside.
     """
+
     checked, broken = dict.fromkeys(FITS, 0), dict.fromkeys(FITS, 0)
     for sets in studies(world):
         for row in (row for rows in sets.rows.values() for row in rows):
@@ -220,10 +212,9 @@ def answers_kept(world: World, settings: Settings) -> list[Cell]:
         Cell(f"{fit} fit", "", Exact(checked[fit], broken[fit]), "temperatures", 0.0, shown_only=fit != "exact")
         for fit in FITS
     ]
-    for masked, plain in twins(world):
-        change = 100 * (masked.values(lambda row: row["none"][ACCURACY]) - plain.values(lambda r: r["none"][ACCURACY]))
-        cells.append(masked.cell(_paired(change), "points of accuracy", 1.0, "", "MDT", rule="E", rederived=True))
-    return cells
+    pairs = [(m, m.values(_right) - plain.values(_right)) for m, plain in twins(world)]
+    made = [m.cell(_paired(d), "points of accuracy", 1.0, "", "MDT", rule="E", rederived=True) for m, d in pairs]
+    return cells + (decided(iter(made)) if made else [])
 
 
 def twins(world: World) -> Iterator[tuple[Sets, Sets]]:
@@ -289,7 +280,7 @@ def published_accuracy(world: World, settings: Settings) -> list[Cell]:
         for sets in distilled(world):
             if sets.name in PUBLISHED and sets.first["share"] >= 1 and sets.first["model"].endswith("fashion-mnist"):
                 want, sd = PUBLISHED[sets.name]
-                found = _paired(100 * sets.values(lambda row: row["none"][ACCURACY]))
+                found = _paired(sets.values(_right))
                 off = abs(found.estimate - want) > 2 * sd + (found.high - found.estimate)
                 detail = f"{found.estimate:.1f} [{found.low:.1f}, {found.high:.1f}], published {want} ± {sd}"
                 yield sets.cell(Exact(1, int(off)), "points", detail=detail)

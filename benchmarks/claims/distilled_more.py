@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from itertools import combinations, permutations
+from operator import itemgetter
 
 import numpy as np
 
@@ -77,6 +78,25 @@ def _one_against_more(world: World) -> Iterator[Cell]:
                 names = ", ".join(found.name for found in controls if found)
                 beyond = f"{one.name} minus {more.name}, beyond controls"
                 yield both.cell(excess, "points of ECE", detail=f"controls {names}", more=beyond)
+
+
+def concentrated_spectra(world: World, settings: Settings) -> list[Cell]:
+    """C4: effective rank of the images, and of their features, random real ones of the same count minus distilled."""
+
+    def cells() -> Iterator[Cell]:
+        everything = studies(world)
+        for sets in distilled(world):
+            wanted = {"backbone": "random", "model": sets.first["model"], "ipc": sets.first["ipc"]}
+            same = [s for s in everything if all(s.first[k] == v for k, v in wanted.items())]
+            if not same or sets.first["mdt"]:
+                continue
+            for what in ("images", "features"):
+                name = f"rank_{what}"
+                if all(s.first.get(name) is not None for s in (sets, same[0])):
+                    groups = [s.values(itemgetter(name)) for s in (same[0], sets)]
+                    yield sets.cell(Effect(group_contrast(groups, [1, -1])), "effective rank", more=what)
+
+    return decided(cells())
 
 
 def masked_spreads(world: World, settings: Settings) -> list[Cell]:

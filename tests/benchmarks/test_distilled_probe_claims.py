@@ -48,7 +48,8 @@ def row(
         "cell": cell, "backbone": backbone, "mdt": 0.3 if "mdt" in rest else 0.0, "seed": seed, "net": net,
         "ipc": int(ipc), "share": None if backbone == "random" else share, "loss": loss, "epochs": 300,
         "none": [accuracy, 1.0, 0.5, ece_here, ece_here, ece, 0.1], "max_logit": [10.0, 3.0],
-        "rank_images": rank + noise(random, 0.1), "oracle_T": 3.0, "looks": looks(random) if looks else {},
+        "rank_images": rank + noise(random, 0.1), "rank_features": rank + noise(random, 0.1),
+        "oracle_T": 3.0, "looks": looks(random) if looks else {},
         "sources": {source: {"exact": fit, "legacy": fit} for source in ("distilled", "real-matched")},
     }  # fmt: skip
 
@@ -128,6 +129,15 @@ def test_fashion_decides_where_it_is_there():
     assert verdict("C1", digits + cells(("random-ipc3", {"ece": 0.1}), ("dc-ipc1", good))) == REPLICATES
 
 
+def test_spectra_are_compared_within_one_image_set():
+    fashion = cells(("random-ipc2", {"rank": 5.0}), ("dc-ipc2", {"rank": 4.0}))
+    digits = cells(("random-ipc2", {"rank": 1.0}), ("dc-ipc2", {"rank": 0.5}), model=DIGITS)
+    assert verdict("C4", digits + fashion) == REPLICATES
+    assert verdict("C4", digits + cells(("dc-ipc2", {"rank": 0.2}))) == REPLICATES  # digits alone have a control
+    lower = cells(("random-ipc2", {"rank": 3.0}), ("dc-ipc2", {"rank": 4.0}))
+    assert verdict("C4", cells(("random-ipc2", {"rank": 9.0}), model=DIGITS) + lower) == DOES_NOT
+
+
 def looks(probe=0.8, inside=0.5, entropy=3.0, masked=(5.0, 3.0), constant=0.1):
     def of(random):
         return {
@@ -154,6 +164,10 @@ def test_accuracy_is_kept_by_temperatures_and_by_mdt():
     found = judge([c for c in load() if c.id == "C8"], World(cells(plain, ("dc-ipc1+mdt", {"accuracy": 0.5}))))[0]
     assert found.verdict != REPLICATES
     assert [v for cell, v in found.cells if "MDT" in cell.name] == [CANNOT_TELL]
+    digits = cells(plain, ("dc-ipc1+mdt", {"accuracy": 0.5}), model=DIGITS)
+    assert (
+        verdict("C8", digits + cells(plain, ("dc-ipc1+mdt", {"accuracy": 0.7}))) == REPLICATES
+    )  # FashionMNIST decides
 
 
 def test_why_masking_works_needs_all_its_parts():

@@ -151,6 +151,40 @@ class TestSettings:
             "known-corpus-1m", "known-corpus-1m 7-items",
         }  # fmt: skip
 
+    @pytest.mark.parametrize("answered", ["plain", "other"])
+    def test_a_model_without_an_answer_says_so_although_its_other_items_have_one(self, answered):
+        manifest, records = simulate(WORLD)
+        other = EvaluationSpec((), None, 0, tuple(WORLD.domains), WORLD.documents)
+        again(manifest, records, {"tag": "all-items", "evaluation": other})
+        held = [r for r in records if r.case["method"] in ("dense", "wanda-0.5")]
+        silent = "all-items" if answered == "plain" else ""
+        left = [r for r in held if not (r.case["draw"] and r.case["tag"] == silent and r.case["draw"]["seed"] == 0)]
+        lines = [line.lead for line in headlines(make_tables(manifest, left, gates.judge(manifest, left))[1])]
+        if answered == "plain":
+            assert lines == ["known-corpus-1m: calibrate on web."]
+        else:
+            assert lines == [
+                "known-corpus-1m all-items: calibrate on web.", "known-corpus-1m: too few records to name a source.",
+            ]  # fmt: skip
+
+    def test_a_verdict_on_other_items_is_not_taken_for_this_one(self):
+        manifest, records = simulate(WORLD)
+        again(manifest, records, {"evaluation": EvaluationSpec((), 7, 0, tuple(WORLD.domains), WORLD.documents)})
+        later = records[len(records) // 2 :]
+        for k, record in enumerate(records):
+            record.case["id"] = manifest["cases"][k]["id"] = f"case-{k}"
+        for record in later:  # there, code is by far the best
+            if record.case["draw"] and record.case["draw"]["source"] == "code" and record.case["method"] != "rtn-w3g64":
+                for scores in record.nll.values():
+                    scores.nll = [x - t for x, t in zip(scores.nll, scores.tokens, strict=True)]
+        verdicts = gates.judge(manifest, records)
+        assert len({v.id for v in verdicts}) == len(verdicts)
+        groups, tables = make_tables(manifest, records, verdicts)
+        assert {t.model: {row.best for row in t.rows} - {None} for t in tables} == {
+            "known-corpus-1m": {"web"}, "known-corpus-1m 7-items": {"code"},
+        }  # fmt: skip
+        assert [g.label for g in groups][:2] == ["known-corpus-1m rtn-w3g64", "known-corpus-1m wanda-0.5"]
+
     def test_the_usual_amount_is_no_setting_even_where_a_label_has_it(self):
         manifest, records = simulate(WORLD)
         held = [r for r in records if r.case["method"] == "wanda-0.5"][:1]
