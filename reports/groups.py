@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fixtures.fingerprints import canonical_json
 from fixtures.records import Record, label
 from reports.naming import label_of, name_groups
 
@@ -212,12 +213,12 @@ def _variant(case: dict[str, Any]) -> tuple[Any, ...]:
     """Everything of a case but source and seed, hashable."""
     draw = {k: v for k, v in (case.get("draw") or {}).items() if k not in ("source", "seed", "slices")}
     rest = {k: v for k, v in case.items() if k not in ("id", "draw")}
-    return tuple(sorted((k, repr(v)) for k, v in rest.items())), tuple(sorted((k, repr(v)) for k, v in draw.items()))
+    return canonical_json(rest), canonical_json(draw)
 
 
 def _dense_key(case: dict[str, Any]) -> tuple[Any, ...]:
     names = ("model", "evaluation", "dtype", "device", "threads", "batch_size")
-    return tuple(repr(case.get(name)) for name in names)
+    return tuple(canonical_json(case.get(name)) for name in names)
 
 
 def make_groups(manifest: dict[str, Any], records: Iterable[Record]) -> list[Group]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from fixtures.fingerprints import canonical_json
 from fixtures.records import Case, DrawSpec, label
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def name_groups(groups: Sequence[Group]) -> None:
     models: dict[str, dict[str, list[Group]]] = {}
     for group in groups:
         group.common = tuple(shared)
-        models.setdefault(group.name, {}).setdefault(repr(_evaluation(group)), []).append(group)
+        models.setdefault(group.name, {}).setdefault(canonical_json(_evaluation(group)), []).append(group)
     for evaluations in models.values():
         sizes = Counter(group.size for members in evaluations.values() for group in members)
         for members in evaluations.values():

@@ -30,13 +30,15 @@ alpha = 0.05
 
 
 def run_suite(mini: Path, store: Path, *arguments: str, env: dict[str, str] | None = None):
+    # xdist gives its workers the width of a terminal, which a run of the suite in a log does not have.
+    inherited = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     return subprocess.run(
         command(mini, store, *arguments),
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=300,
-        env={**os.environ, "CALIBENCH_CACHE": str(mini / "cache"), **(env or {})},
+        env={**inherited, "CALIBENCH_CACHE": str(mini / "cache"), **(env or {})},
     )
 
 

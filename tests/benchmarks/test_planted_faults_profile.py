@@ -6,6 +6,7 @@ clean run. (The properties that catch faults in an algorithm alone are in `tests
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -154,9 +155,10 @@ def with_noise(real):
 def padding_is_scored(real):
     """Every further row of a batch adds to the loss of a document."""
 
-    def document_nll(*args, batch_size, **settings):
-        scores = real(*args, batch_size=batch_size, **settings)
-        scores.nll = [nll + 0.5 * (batch_size - 1) for nll in scores.nll]
+    def document_nll(*arguments, **settings):
+        scores = real(*arguments, **settings)
+        size = inspect.signature(real).bind(*arguments, **settings).arguments["batch_size"]
+        scores.nll = [nll + 0.5 * (size - 1) for nll in scores.nll]
         return scores
 
     return document_nll
