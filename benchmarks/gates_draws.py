@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 from typing import Any
 
@@ -84,7 +85,8 @@ def source(group: Group, outcome: Outcome, settings: Settings) -> Verdict:
 
     Passes if every other source is decided against the lowest: told apart from it, or known to be as good (the interval
     of the difference lies inside the margin). One that is neither leaves the gate inconclusive, however small the
-    detectable difference: that was a plan for the draws, the interval is what they showed.
+    detectable difference: that was a plan for the draws, the interval is what they showed. Where a difference as large
+    as the margin could not have been seen at all, the gate is refused instead, with the draws that it would need.
     """
     margin = settings.of("source_margin" if outcome.name == "loss" else "source_margin_accuracy", group)
     base: dict[str, Any] = {
@@ -114,10 +116,19 @@ def source(group: Group, outcome: Outcome, settings: Settings) -> Verdict:
     sign = 1 if ends["a"] == worst else -1
     gap = statistics.source_range([m.mean(axis=0) for m in values.values()], _generator(group))
     reason = f"{best} is best" if not tied else f"{best} is lowest, not told apart from {', '.join(tied)}"
+    blind = bool(unknown) and margin is not None and detectable > margin
+    if unknown:
+        reason += _undecided(unknown, best, margin)
+    if blind and margin is not None:
+        draws = min(m.shape[1] for m in values.values())
+        needed = math.ceil(draws * (detectable / margin) ** 2)
+        reason += f": a difference of the margin cannot be seen with {draws} draws a source, it needs about {needed}"
+    elif unknown and margin is not None:
+        reason += ": more draws decide"
     return Verdict(
         **base,
-        outcome="inconclusive" if unknown else "pass",
-        reason=reason + (_undecided(unknown, best, margin) if unknown else ""),
+        outcome="refused" if blind else "inconclusive" if unknown else "pass",
+        reason=reason,
         estimate=sign * ends["estimate"],
         low=min(sign * ends["low"], sign * ends["high"]),
         high=max(sign * ends["low"], sign * ends["high"]),
@@ -136,10 +147,10 @@ def source(group: Group, outcome: Outcome, settings: Settings) -> Verdict:
 
 
 def _undecided(unknown: list[dict[str, Any]], best: str, margin: float | None) -> str:
-    """Which pairs are open, and what would decide them."""
+    """Which pairs are open, and by how much."""
     others = ", ".join(p["a"] if p["b"] == best else p["b"] for p in unknown)
     far = "any amount: no margin is set for this method" if margin is None else f"more than the margin of {margin:.4g}"
-    return f"; {others} may differ from it by {far}" + ("" if margin is None else ": more draws decide")
+    return f"; {others} may differ from it by {far}"
 
 
 def compare_sources(values: dict[str, np.ndarray], settings: Settings) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import json
 import math
 
@@ -103,9 +104,12 @@ class TestSource:
         sure = [not find(judged(world, run=run), "source").details["tied"] for run in range(60)]
         assert sum(sure) <= 7  # 5 % of 60, and two standard errors
 
-    def test_a_difference_below_what_can_be_seen_is_inconclusive(self):
+    def test_a_margin_below_what_can_be_seen_is_refused_with_the_draws_it_needs(self):
         world = dataclasses.replace(WORLD, draw_sd=0.05, source_effect={"code": 0.01})
-        assert find(judged(world, settings={"source_margin": 0.005}), "source").outcome == "inconclusive"
+        verdict = find(judged(world, settings={"source_margin": 0.005}), "source")
+        assert verdict.outcome == "refused" and verdict.detectable > 0.005
+        draws, needed = map(int, re.search(r"with (\d+) draws a source, it needs about (\d+)", verdict.reason).groups())
+        assert needed >= draws * (verdict.detectable / 0.005) ** 2 > needed - 1
 
     def test_random_tokens_are_never_the_best_source(self):
         world = dataclasses.replace(
