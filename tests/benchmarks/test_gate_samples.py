@@ -44,6 +44,17 @@ def gate(folder, *options):
     return main([str(folder / "a"), str(folder / "b"), "-o", str(folder / "out"), *options])
 
 
+def test_separators_of_lines_inside_of_a_document_end_no_line(sides, capsys):
+    """lm-eval writes U+2028 and U+0085 as they are."""
+    folder, candidate = sides
+    candidate(0.0)
+    for path in folder.rglob("*.jsonl"):
+        rows = [{**json.loads(line), "doc": {"text": "one\u2028two\x85three"}} for line in path.open()]
+        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    assert gate(folder) == 0
+    assert "cannot be read" not in capsys.readouterr().err
+
+
 def verdicts(folder):
     return json.loads((folder / "out" / "gate.json").read_text())
 
