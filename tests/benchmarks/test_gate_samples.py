@@ -156,3 +156,11 @@ def test_what_cannot_be_read_is_named(tmp_path, capsys, prepare, words):
     prepare(tmp_path / "b")
     assert gate(tmp_path) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_task_of_one_item_and_several_runs_is_no_crash(tmp_path, capsys):
+    for side in "ab":
+        for run in range(2):
+            write(tmp_path / side, [True], run=run)
+    assert gate(tmp_path, "--strict-gates") == 6
+    assert "refused" in capsys.readouterr().out
