@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.claims import exactness
 from benchmarks.claims.amounts import amounts
+from benchmarks.claims.paper_table import paper_tables
 from benchmarks.claims.world import NoEvidence, World
 from tests.helpers_claims import Truth, records
 
@@ -37,6 +38,7 @@ def test_as_many_documents_of_another_file_are_not_paired():
     record.nll = {**record.nll, domain: other}
     with pytest.raises(NoEvidence, match="scored on other items"):
         World(made).some()[0].view("nll").matrix(method, source)
+    assert "No table: " in paper_tables(World(made))
 
 
 def test_amounts_on_two_devices_are_two_sweeps():
