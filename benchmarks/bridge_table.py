@@ -8,6 +8,7 @@ fitted on items whose words are masked, where the same cases were scored on thos
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,8 +16,10 @@ import numpy as np
 
 from benchmarks.claims.__main__ import records_of
 from benchmarks.claims.bridge import measures
+from benchmarks.claims.judge import ClaimError
 from benchmarks.claims.repair import FIXED, _masked_panels, _tasks, ece_after, ece_honest
 from benchmarks.claims.world import Panel, World
+from fixtures.bundle import BundleError
 from fixtures.records import Record, label
 
 HEAD = (
@@ -83,13 +86,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bridge_table", description=__doc__)
     parser.add_argument("--store", type=Path, action="append", required=True, help="a run's folder or a bundle")
     options = parser.parse_args(arguments)
-    world = World(record for store in options.store for record in records_of(store))
+    try:
+        world = World(record for store in options.store for record in records_of(store))
+    except (ClaimError, BundleError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     masked = {id(panel): others for panel, others in _masked_panels(world)}
     shown = [panel for panel in world.panels if id(panel) in masked] or world.some()
+    shown = [panel for panel in shown if len(_tasks(panel)) > 1]
+    if not shown:
+        print("error: no model has two informative tasks with a choice and two draws of a source", file=sys.stderr)
+        return 2
     for panel in shown:
-        if len(_tasks(panel)) > 1:
-            print(f"{label(panel.model)}: {', '.join(_tasks(panel))}\n")
-            print("\n".join(table(panel, masked.get(id(panel), {}))) + "\n")
+        print(f"{label(panel.model)}: {', '.join(_tasks(panel))}\n")
+        print("\n".join(table(panel, masked.get(id(panel), {}))) + "\n")
     return 0
 
 

@@ -76,7 +76,7 @@ def _verdict(
     drop = a.mean(axis=1) - b.mean(axis=1)
     interval = Interval.of_t(drop.mean(), drop.std(ddof=1) / math.sqrt(n) if n > 1 else 0.0, max(1, n - 1))
     p = statistics.exact_sign_flip(a.sum(axis=1) * draws[1] - b.sum(axis=1) * draws[0])
-    if max(draws) > 1:
+    if max(draws) > 1 and n > 1:
         interval = statistics.contrast([a, b], [1, -1])
         p = max(p, interval.p_greater())
     worse, better = (int(x.sum()) for x in (drop > 0, drop < 0))

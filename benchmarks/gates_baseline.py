@@ -72,11 +72,10 @@ def _entry(group: Group) -> dict[str, Any]:
     for name in planned_outcomes(group):
         try:
             outcome = OUTCOMES[name](group)
+            entry[name] = _loss(group, outcome) if name == "loss" else _accuracy(group)
         except ValueError as error:
             entry[name] = None
             entry[f"{name}_missing"] = str(error)
-            continue
-        entry[name] = _loss(group, outcome) if name == "loss" else _accuracy(group)
     names, errors = log_errors(group)
     if names:
         entry["reconstruction"] = {

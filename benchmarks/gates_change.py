@@ -107,6 +107,8 @@ def _paired_interval(by_item: np.ndarray, by_draw: np.ndarray, draws: list[int],
 
     The residual is not subtracted (the baseline stores margins of the table, not the table), which widens it a little.
     """
+    if by_item.size < 2:
+        raise ValueError("one document was judged: nothing says how far it may be off; score at least two")
     items = float(np.var(by_item, ddof=1)) / by_item.size
     groups = np.split(by_draw, np.cumsum(draws)[:-1])
     df = sum(g.size - 1 for g in groups)

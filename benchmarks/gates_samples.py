@@ -88,7 +88,8 @@ def _answers(rows: list[dict[str, Any]], metric: str) -> dict[Item, int]:
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        # Not splitlines: lm-eval writes U+2028 and U+0085 of a document as they are, inside of a line.
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
     except (OSError, ValueError) as error:
         raise GateError(f"{path} cannot be read: {error}") from error
     wanted = {"doc_hash", "prompt_hash"}

@@ -36,14 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         world = World([record for store in options.store for record in records_of(Path(store))])
-        views = found_views(world)
+        for view in found_views(world):
+            print("\n".join([*correlations(view), "", *measured(view)]))
+            if options.curve:
+                print("\n" + "\n".join(curve(view)))
     except (ClaimError, NoEvidence, StoreError, BundleError) as error:
         print(f"likeness: {error}", file=sys.stderr)
         return 2
-    for view in views:
-        print("\n".join([*correlations(view), "", *measured(view)]))
-        if options.curve:
-            print("\n" + "\n".join(curve(view)))
     return 0
 
 
@@ -53,7 +52,10 @@ def found_views(world: World) -> list[View]:
     for panel in world.panels:
         if panel.dense is None or not panel.calibrated:
             continue
-        view = panel.view(OUTCOME)
+        try:
+            view = panel.view(OUTCOME)
+        except NoEvidence:
+            continue  # tasks alone, or no neutral text
         if any(len(held) >= FEWEST for held in similarities(view, panel.calibrated[0]).values()):
             found.append(view)
     if not found:

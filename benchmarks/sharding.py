@@ -30,7 +30,8 @@ def compressed_weights(case: Case) -> Hashable:
     import compressors
 
     free = case.draw is not None and not compressors.parse(case.method).calibrated
-    numerics = (case.dtype, case.device, case.threads, case.batch_size, case.propagation, case.control)
+    # Not the batch size: a null control beside its case measures the batch size, and not two machines.
+    numerics = (case.dtype, case.device, case.threads, case.propagation)
     return (case.model, case.method, None if free else case.draw, *numerics)
 
 

@@ -11,6 +11,7 @@ import argparse
 import gzip
 import json
 import sys
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from fixtures.records import Record, fingerprint
-from fixtures.store import Store
+from fixtures.store import Store, StoreError
 
 
 def to_records(study: dict[str, Any], created: str = "") -> Iterator[Record]:
@@ -39,10 +40,16 @@ def to_records(study: dict[str, Any], created: str = "") -> Iterator[Record]:
 
 
 def read_studies(folder: Path) -> Iterator[dict[str, Any]]:
-    """The files of rows in a folder, ``*.json`` or ``*.json.gz``; other JSON is left out."""
+    """The files of rows in a folder, ``*.json`` or ``*.json.gz``; other JSON is left out.
+
+    Raises ``ValueError`` naming a file that is damaged.
+    """
     for path in sorted([*folder.glob("*.json"), *folder.glob("*.json.gz")]):
         data = path.read_bytes()
-        study = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
+        try:
+            study = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
+        except (ValueError, EOFError, OSError, zlib.error) as error:
+            raise ValueError(f"{path} cannot be read: {error}") from error
         if isinstance(study, dict) and not {"rows", "probes"}.isdisjoint(study):
             yield study
 
@@ -53,10 +60,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--store", type=Path, required=True)
     options = parser.parse_args(arguments)
     store, count = Store(options.store), 0
-    for study in read_studies(options.folder):
-        for record in to_records(study, datetime.now(UTC).isoformat(timespec="seconds")):
-            store.save(record.keys["record"], record)
-            count += 1
+    try:
+        for study in read_studies(options.folder):
+            for record in to_records(study, datetime.now(UTC).isoformat(timespec="seconds")):
+                store.save(record.keys["record"], record)
+                count += 1
+    except (ValueError, StoreError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     if not count:
         print(f"error: {options.folder}: no rows of benchmarks.distillation_study (*.json, *.json.gz)", file=sys.stderr)
         return 2

@@ -6,6 +6,7 @@ Points of ECE (ten bins) on the test images, mean ± SD over distilled sets, the
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import itemgetter
@@ -99,8 +100,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.study_table", description=__doc__)
     parser.add_argument("folder", type=Path)
     options = parser.parse_args(arguments)
-    records = [record for study in read_studies(options.folder) for record in to_records(study)]
-    found = studies(World(records))
+    try:
+        records = [record for study in read_studies(options.folder) for record in to_records(study)]
+        found = studies(World(records))
+    except ValueError as error:  # NoEvidence among them
+        print(f"error: {options.folder}: {error}", file=sys.stderr)
+        return 2
     models = dict.fromkeys(sets.first["model"] for sets in found)
     print("\n\n".join(tables([sets for sets in found if sets.first["model"] == model]) for model in models))
     return 0

@@ -238,8 +238,7 @@ def make_groups(manifest: dict[str, Any], records: Iterable[Record]) -> list[Gro
         dense_id = dense_ids.get(_dense_key(cases[0]))
         held = {case["id"]: by_id[case["id"]] for case in cases if case["id"] in by_id}
         dense = by_id.get(dense_id) if dense_id else None
-        first = cases[0]
-        groups.append(Group(label_of(first), first["model"], first["method"], cases, held, dense, dense_id))
+        groups.append(Group(label_of(cases[0]), cases[0]["model"], cases[0]["method"], cases, held, dense, dense_id))
     name_groups(groups)
     return groups
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fixtures.records import Record, Verdict
+from fixtures.records import Record, Verdict, canonical_json
 from fixtures.store import Store
 from reports.distilled import is_image
 
+KINDS = ("cases", "image_cases")
 MUST_AGREE = ("model_hash", "method_code", "evaluation_key")  # of records that stand for the same case
 
 
@@ -26,22 +27,26 @@ def open_store(folder: str | Path) -> Store:
 
 
 def read(store: Store) -> tuple[dict[str, Any], list[Record], list[Verdict]]:
-    """Manifest, the latest record of each case, and the verdicts; without a manifest the records' own cases."""
-    latest: dict[str, Record] = {}
+    """Manifest, the latest record of each of its cases, and the verdicts; without one the records' own cases."""
+    stored = store.load_json("manifest")
+    planned = {case["id"]: canonical_json(case) for kind in KINDS for case in (stored or {}).get(kind, ())}
+    latest: dict[str, tuple[tuple[bool, str], Record]] = {}
     for record in store.records():
-        held = latest.get(record.id)
-        if held is None or record.created >= held.created:
-            latest[record.id] = record
-    manifest = store.load_json("manifest") or {
+        # An id does not say the amount of data, say: of two runs in one store, the manifest's own comes first.
+        place = planned.get(record.id) == canonical_json(record.case), record.created
+        if record.id not in latest or place >= latest[record.id][0]:
+            latest[record.id] = place, record
+    records = [record for _, record in latest.values()]
+    manifest = stored or {
         "profile": store.root.name,
-        "cases": [record.case for record in latest.values() if not is_image(record)],
-        "image_cases": [record.case for record in latest.values() if is_image(record)],
+        "cases": [record.case for record in records if not is_image(record)],
+        "image_cases": [record.case for record in records if is_image(record)],
         "gates": {},
     }
     aside = [f"{name}: {why}" for name, why in store.aside()]
     manifest["set_aside"] = list(dict.fromkeys([*manifest.get("set_aside", []), *aside]))
     verdicts = [Verdict.from_dict(value) for value in store.load_json("verdicts") or []]
-    return manifest, list(latest.values()), verdicts
+    return manifest, records, verdicts
 
 
 def render(folder: str | Path, out: str | Path | None = None) -> Path:
@@ -70,11 +75,11 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> tuple[Store, int]:
     target = Store(out)
     cases: dict[str, dict[str, dict[str, Any]]] = {"cases": {}, "image_cases": {}}
     written = 0
-    for store, (manifest, records, _) in zip(stores, contents, strict=True):
+    for store, (manifest, _, _) in zip(stores, contents, strict=True):
         for kind, found in cases.items():
             for case in manifest.get(kind, []):
                 found.setdefault(case["id"], case)
-        for record in records:
+        for record in store.records():  # all of them: a store holds other amounts under the same ids
             target.save(record.keys["record"], record)
             written += 1
         for kind in ("cases", "image-cases", "scores"):

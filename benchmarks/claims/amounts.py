@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.claims.common import Settings, enough, gather, generator, resampled, shown
 from benchmarks.claims.evidence import Cell, Effect
 from benchmarks.claims.world import NoEvidence, Panel, World, ordinary
-from fixtures.records import label
+from fixtures.records import canonical_json, label
 from reports.groups import is_calibrated
 from reports.statistics import Interval
 from reports.statistics.group_contrast import group_contrast
@@ -26,7 +26,8 @@ def amounts(world: World, least: int = 3) -> Iterator[tuple[str, list[Panel]]]:
         for panel in world.panels:
             draw = panel.case["draw"]
             if panel.model == model and ordinary(panel.case):
-                key = draw["sequence_length"], draw["slices"], repr(panel.case["evaluation"]), panel.case["batch_size"]
+                rest = [panel.case[name] for name in ("evaluation", "batch_size", "dtype", "device")]
+                key = draw["sequence_length"], draw["slices"], canonical_json(rest)
                 groups.setdefault(key, []).append(panel)
         for panels in groups.values():
             if len(panels) >= least:

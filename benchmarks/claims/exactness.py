@@ -21,20 +21,24 @@ GAMMA = 0.75  # Bouthillier et al. 2021 (arXiv 2103.03098): P(A > B) that is wor
 
 
 def null(world: World, settings: Settings) -> list[Cell]:
-    """M2: calibration-free methods give one set of weights and scores; a repeated draw gives the same bits."""
+    """M2: calibration-free methods give one set of weights and scores; a repeated draw gives the same bits.
+
+    Records are compared with those of the same machine and versions: no others promise equal bits.
+    """
 
     def cells() -> Iterator[Cell]:
         for panel in world.panels:
             for method in (m for m in panel.methods if not is_calibrated(m)):
                 records = [r for (m, _), held in panel.cells.items() if m == method for r in held.values()]
-                if len(records) < 2:
+                made: dict[str, list[str]] = defaultdict(list)
+                for record in records:
+                    made[_machine(record)].append(_bits(record))
+                checked = sum(len(bits) - 1 for bits in made.values())
+                if not checked:
                     continue
-                first = records[0]
-                broken = sum(_bits(record) != _bits(first) for record in records[1:])
+                broken = sum(one != bits[0] for bits in made.values() for one in bits[1:])
                 detail = f"{len(records)} draws"
-                yield Cell(
-                    f"{panel.name} {method}", "", Exact(len(records) - 1, broken), "draws that differ", 0.0, detail
-                )
+                yield Cell(f"{panel.name} {method}", "", Exact(checked, broken), "draws that differ", 0.0, detail)
         yield from _repeats(world)
 
     return gather(cells())
@@ -46,10 +50,15 @@ def _bits(record: Record) -> str:
     return fingerprint([record.keys["weights_hash"], scores, losses])
 
 
+def _machine(record: Record) -> str:
+    return fingerprint([record.environment.get(name) for name in ("processor", "device", "threads", "versions")])
+
+
 def _repeats(world: World) -> Iterator[Cell]:
     pairs: dict[str, list[bool]] = defaultdict(list)
     for twin, again in twins(world, "repeat"):
-        pairs[label(twin.case["model"])].append(_bits(twin) != _bits(again))
+        if _machine(twin) == _machine(again):
+            pairs[label(twin.case["model"])].append(_bits(twin) != _bits(again))
     for model, broken in pairs.items():
         yield Cell(f"{model}, the same draw again", "", Exact(len(broken), sum(broken)), "draws that differ")
 
@@ -182,8 +191,7 @@ def reproduced(world: World, settings: Settings) -> list[Cell]:
             case = record.case
             if case["draw"] and record.draw.get("sha256"):
                 draws[label(case["model"]), fingerprint(case["draw"])].append(record)
-                machine = [record.environment.get(k) for k in ("processor", "device", "threads", "versions")]
-                work = [case["model"], record.keys.get("weights_key"), machine]
+                work = [case["model"], record.keys.get("weights_key"), _machine(record)]
                 again[fingerprint(work)].append(record)
         totals: dict[str, list[int]] = defaultdict(lambda: [0, 0])
         for (model, _), held in draws.items():

@@ -48,6 +48,13 @@ def vector(record: Record, dense: Record, outcome: str, neutral: tuple[str, ...]
     return _joined([_lost(record, task) for task in tasks])
 
 
+def same_items(record: Record, dense: Record) -> bool:
+    """Whether what both were scored on is the same, one by one: as many documents of other files are others."""
+    both: list[tuple[Any, Any]] = [(record.nll[n], dense.nll[n]) for n in record.nll.keys() & dense.nll.keys()]
+    both += [(record.tasks[n], dense.tasks[n]) for n in record.tasks.keys() & dense.tasks.keys()]
+    return all(held.document_hash == reference.document_hash for held, reference in both)
+
+
 _INFORMATIVE: dict[int, tuple[Record, list[str]]] = {}  # holding a record keeps its id
 
 

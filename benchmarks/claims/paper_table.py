@@ -18,15 +18,19 @@ PUBLISHED = {"spqr": ".1-.2", "gptq": ".2-.4", "wanda": ".1-.4", "sparsegpt": ".
 
 def paper_tables(world: World) -> str:
     """Markdown, a table for each model with tasks; empty without any."""
-    parts_of = [_table(panel) for panel in world.some() if panel.dense is not None and panel.dense.tasks]
-    return "\n\n".join(part for part in parts_of if part)
+    parts_of = [_table_or_reason(panel) for panel in world.some() if panel.dense is not None and panel.dense.tasks]
+    return "\n\n".join(parts_of)
+
+
+def _table_or_reason(panel: Panel) -> str:
+    try:
+        return _table(panel)
+    except NoEvidence as error:
+        return f"## {panel.name}\n\nNo table: {error}."
 
 
 def _table(panel: Panel) -> str:
-    try:
-        view = panel.view("acc9")
-    except NoEvidence:
-        return ""
+    view = panel.view("acc9")
     assert panel.dense is not None
     found = outcomes.vector(panel.dense, panel.dense, "acc9", panel.neutral)
     assert found is not None

@@ -96,6 +96,9 @@ class View:
         """Damage ``[n_items, n_draws]``, draws in the order of their seeds."""
         if (method, source) not in self._cache:
             held = self.panel.cells[method, source]
+            assert self.panel.dense is not None
+            if other := next((r for r in held.values() if not outcomes.same_items(r, self.panel.dense)), None):
+                raise NoEvidence(f"{other.id} was scored on other items than the dense model")
             columns = [self._vector(held[seed]) for seed in sorted(held)]
             self._cache[method, source] = np.stack(columns, axis=1) - self._dense[:, None]
         return self._cache[method, source]

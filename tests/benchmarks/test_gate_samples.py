@@ -44,6 +44,17 @@ def gate(folder, *options):
     return main([str(folder / "a"), str(folder / "b"), "-o", str(folder / "out"), *options])
 
 
+def test_separators_of_lines_inside_of_a_document_end_no_line(sides, capsys):
+    """lm-eval writes U+2028 and U+0085 as they are."""
+    folder, candidate = sides
+    candidate(0.0)
+    for path in folder.rglob("*.jsonl"):
+        rows = [{**json.loads(line), "doc": {"text": "one\u2028two\x85three"}} for line in path.open()]
+        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    assert gate(folder) == 0
+    assert "cannot be read" not in capsys.readouterr().err
+
+
 def verdicts(folder):
     return json.loads((folder / "out" / "gate.json").read_text())
 
@@ -145,3 +156,11 @@ def test_what_cannot_be_read_is_named(tmp_path, capsys, prepare, words):
     prepare(tmp_path / "b")
     assert gate(tmp_path) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_task_of_one_item_and_several_runs_is_no_crash(tmp_path, capsys):
+    for side in "ab":
+        for run in range(2):
+            write(tmp_path / side, [True], run=run)
+    assert gate(tmp_path, "--strict-gates") == 6
+    assert "refused" in capsys.readouterr().out

@@ -7,9 +7,10 @@ import re
 import json
 import math
 
+import numpy as np
 import pytest
 
-from benchmarks import gates
+from benchmarks import gates, gates_change
 from fixtures.records import Verdict
 from tests.simulate import World, simulate
 
@@ -154,6 +155,10 @@ class TestRegression:
     def test_the_same_run_again_passes_with_no_difference(self, baseline):
         verdict = find(judged(baseline=baseline), "regression")
         assert (verdict.outcome, verdict.estimate, verdict.p) == ("pass", 0.0, 1.0)
+
+    def test_one_document_shows_no_error(self):
+        with pytest.raises(ValueError, match="score at least two"):
+            gates_change._paired_interval(np.array([0.1]), np.array([0.1, 0.2]), [2], 0.95)
 
     def test_a_planted_drop_fails(self, baseline):
         verdict = find(judged(dataclasses.replace(WORLD, drop=0.04), baseline), "regression")

@@ -62,6 +62,12 @@ def test_too_few_sources_are_said(tmp_path, capsys):
     assert "no model has 12 sources with draw['similarity']" in capsys.readouterr().err
 
 
+def test_a_panel_without_neutral_text_is_passed_over(tmp_path, capsys):
+    tasks = records(Truth("smollm2-135m", ("wanda-0.5",), NATURAL[:3], 2, domains=()))
+    assert likeness.main(["--store", saved(tmp_path, [*made(), *tasks])]) == 0
+    assert "# known-corpus-1m" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("name", "sign"), [("jaccard-3 to news", 1), ("perplexity to news", -1), ("noise", 1)])
 def test_the_expected_direction_is_the_measures_own(name, sign):
     assert likeness._sign(name) == sign

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import re
@@ -48,6 +49,12 @@ class TestShards:
         rtn, wanda = ([sum(m in c.method for c in cases) for cases in dealt] for m in ("rtn", "wanda"))
         assert sorted(rtn) == [0, 15]
         assert min(wanda) >= 7
+
+    def test_null_controls_stay_with_their_case(self):
+        case = next(case for case in CASES if "wanda" in case.id)
+        for control, size in (("repeat", case.batch_size), ("batch4", 4)):
+            again = dataclasses.replace(case, control=control, batch_size=size)
+            assert compressed_weights(again) == compressed_weights(case)
 
     def test_calibrators_stay_with_the_networks_that_they_calibrate(self):
         cases = build_image_cases({"distillation": [DISTILLATION]}, Overrides())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -10,7 +11,7 @@ from fixtures.image_cases import ImageBudget, ImageCase
 from fixtures.records import Record
 from fixtures.store import SetAsideWarning, Store
 from reports.__main__ import main
-from reports.merging import merge
+from reports.merging import merge, read
 from reports.notes import notes
 from tests.simulate import World, simulate
 
@@ -95,3 +96,16 @@ def test_runs_of_distilled_images_are_joined_with_their_entries(tmp_path):
     found = [store.follow(case.pointer) for case in cases]
     assert [record and record.id for record in found] == [cases[0].id, cases[1].id, None]
     assert {case["id"] for case in store.load_json("manifest")["image_cases"]} == {case.id for case in cases}
+
+
+def test_of_two_runs_in_one_store_the_manifest_s_own_is_read_and_both_are_merged(halves):
+    store = Store(halves / "a")
+    record = next(r for r in store.records() if r.case["draw"])
+    more = {**record.case["draw"], "n_sequences": 2 * record.case["draw"]["n_sequences"]}
+    later = dataclasses.replace(record, case={**record.case, "draw": more}, created="2999-01-01T00:00:00+00:00")
+    store.save("f" * 64, dataclasses.replace(later, keys={**record.keys, "record": "f" * 64}))
+    _, records, _ = read(store)
+    assert next(r for r in records if r.id == record.id).case == record.case
+    joined, _ = merge([halves / "a", halves / "b"], halves / "c")
+    amounts = sorted(r.case["draw"]["n_sequences"] for r in joined.records() if r.id == record.id)
+    assert amounts == [record.case["draw"]["n_sequences"], more["n_sequences"]]
