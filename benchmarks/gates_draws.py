@@ -116,19 +116,12 @@ def source(group: Group, outcome: Outcome, settings: Settings) -> Verdict:
     sign = 1 if ends["a"] == worst else -1
     gap = statistics.source_range([m.mean(axis=0) for m in values.values()], _generator(group))
     reason = f"{best} is best" if not tied else f"{best} is lowest, not told apart from {', '.join(tied)}"
-    blind = bool(unknown) and margin is not None and detectable > margin
-    if unknown:
-        reason += _undecided(unknown, best, margin)
-    if blind and margin is not None:
-        draws = min(m.shape[1] for m in values.values())
-        needed = math.ceil(draws * (detectable / margin) ** 2)
-        reason += f": a difference of the margin cannot be seen with {draws} draws a source, it needs about {needed}"
-    elif unknown and margin is not None:
-        reason += ": more draws decide"
+    draws = min(m.shape[1] for m in values.values())
+    decision, more = _decision(unknown, best, margin, detectable, draws) if unknown else ("pass", "")
     return Verdict(
         **base,
-        outcome="refused" if blind else "inconclusive" if unknown else "pass",
-        reason=reason,
+        outcome=decision,
+        reason=reason + more,
         estimate=sign * ends["estimate"],
         low=min(sign * ends["low"], sign * ends["high"]),
         high=max(sign * ends["low"], sign * ends["high"]),
@@ -146,11 +139,18 @@ def source(group: Group, outcome: Outcome, settings: Settings) -> Verdict:
     )
 
 
-def _undecided(unknown: list[dict[str, Any]], best: str, margin: float | None) -> str:
-    """Which pairs are open, and by how much."""
+def _decision(
+    unknown: list[dict[str, Any]], best: str, margin: float | None, detectable: float, draws: int
+) -> tuple[str, str]:
+    """Refused or inconclusive; and which pairs are open, by how much, and what would decide them."""
     others = ", ".join(p["a"] if p["b"] == best else p["b"] for p in unknown)
-    far = "any amount: no margin is set for this method" if margin is None else f"more than the margin of {margin:.4g}"
-    return f"; {others} may differ from it by {far}"
+    if margin is None:
+        return "inconclusive", f"; {others} may differ from it by any amount: no margin is set for this method"
+    words = f"; {others} may differ from it by more than the margin of {margin:.4g}: "
+    if detectable <= margin:
+        return "inconclusive", words + "more draws decide"
+    needed = math.ceil(draws * (detectable / margin) ** 2)
+    return "refused", words + f"so little cannot be seen with {draws} draws a source, it needs about {needed}"
 
 
 def compare_sources(values: dict[str, np.ndarray], settings: Settings) -> list[dict[str, Any]]:

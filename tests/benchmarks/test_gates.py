@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -108,7 +108,8 @@ class TestSource:
     def test_a_margin_below_what_can_be_seen_is_refused_with_the_draws_it_needs(self):
         world = dataclasses.replace(WORLD, draw_sd=0.05, source_effect={"code": 0.01})
         verdict = find(judged(world, settings={"source_margin": 0.005}), "source")
-        assert verdict.outcome == "refused" and verdict.detectable > 0.005
+        assert verdict.outcome == "refused"
+        assert verdict.detectable > 0.005
         draws, needed = map(int, re.search(r"with (\d+) draws a source, it needs about (\d+)", verdict.reason).groups())
         assert needed >= draws * (verdict.detectable / 0.005) ** 2 > needed - 1
 
