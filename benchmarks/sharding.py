@@ -17,9 +17,8 @@ def shard(cases: Sequence[T], artefact: Callable[[T], Hashable], part: int, part
     Every case is in exactly one part, whatever machine asks: the artefacts are dealt in the order of the whole grid.
     """
     numbers: dict[Hashable, int] = {}
-    for case in cases:
-        numbers.setdefault(artefact(case), len(numbers))
-    return [case for case in cases if numbers[artefact(case)] % parts == part - 1]
+    dealt = [numbers.setdefault(artefact(case), len(numbers)) for case in cases]
+    return [case for case, number in zip(cases, dealt, strict=True) if number % parts == part - 1]
 
 
 def compressed_weights(case: Case) -> Hashable:

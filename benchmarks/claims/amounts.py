@@ -82,16 +82,11 @@ def matched(model: str, sequences: int) -> float:
 
 
 def saturation(world: World, settings: Settings) -> list[Cell]:
-    """A7 and B9: damage at one amount minus that at another, both matched in tokens a column to a 7B model."""
-    return gather(_steps(world, settings, 1.0))
+    """A7, A8 and B9: damage at one amount minus that at a larger, both matched in tokens a column to a 7B model."""
+    return gather(_steps(world, settings))
 
 
-def still_better(world: World, settings: Settings) -> list[Cell]:
-    """A8: how much less damage the larger amount does."""
-    return gather(_steps(world, settings, 1.0))
-
-
-def _steps(world: World, settings: Settings, sign: float) -> Iterator[Cell]:
+def _steps(world: World, settings: Settings) -> Iterator[Cell]:
     for model, every in amounts(world):
         for method, panels in swept(every, settings):
             for few, many in settings["steps"]:
@@ -104,7 +99,7 @@ def _steps(world: World, settings: Settings, sign: float) -> Iterator[Cell]:
                         table, sources = stack([first, second], method, outcome)
                     except NoEvidence:
                         continue
-                    evidence = Effect(paired(sign * (table[0] - table[1])))
+                    evidence = Effect(paired(table[0] - table[1]))
                     name = f"{label(model)} {method} {first.amount} to {second.amount}"
                     margin, unit = TOLERANCE[outcome], first.view(outcome).unit
                     yield Cell(name, outcome, evidence, unit, margin, ", ".join(sources), None, shown(outcome))
