@@ -116,7 +116,7 @@ class Routed(TorchFunctionMode):
     ) -> None:
         super().__init__()
         self.seen = seen
-        self.direct = {id(linears[name].weight): name for name in direct if name in linears}
+        self.direct = Weights({name: linears[name] for name in direct if name in linears})
         self.by_place: dict[int, ExpertSlice] = {}
         self.fused: dict[int, list[tuple[str, ExpertSlice]]] = {}
         for name, linear in linears.items():
@@ -129,10 +129,8 @@ class Routed(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if function in _PRODUCTS and len(args) > 1 and isinstance(args[1], Tensor):
-            if id(args[0]) in self.direct:  # weight @ inputs, tokens last
-                self.seen(self.direct[id(args[0])], args[1].transpose(-1, -2))
-            elif id(args[1]) in self.direct and function is functional.linear:
-                self.seen(self.direct[id(args[1])], args[0])
+            if (used := self.direct.used(function, args)) is not None:
+                self.seen(*used)
             expert = self.by_place.get(args[1].data_ptr()) if args[1].ndim == 2 else None
             if expert is not None and args[1].shape == expert.fused.shape[1:]:
                 output = expert(args[0])
@@ -143,24 +141,59 @@ class Routed(TorchFunctionMode):
                 rows = args[0][expert.index]
                 if (sent := rows.any(-1)).any():
                     self.seen(name, rows[sent])
-        return function(*args, **kwargs)
+        return self.direct.follow(function, args, function(*args, **kwargs))
+
+
+class Weights:
+    """The weights of some linears, by name, known again in what a function is given; so are casts of them (a router in
+    float32).
+    """
+
+    def __init__(self, linears: dict[str, nn.Module]) -> None:
+        self._known: dict[int, tuple[str, Any]] = {
+            id(linear.weight): (name, linear.weight) for name, linear in linears.items()
+        }
+        self._dtypes: dict[str, Any] = {name: linear.weight.dtype for name, linear in linears.items()}
+        self._casts: dict[str, int] = {}
+
+    def used(self, function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, Tensor] | None:
+        """The name of the weight that a product is with, and the inputs [..., in] that it is of."""
+        if function not in _PRODUCTS or len(args) < 2:
+            return None
+        if id(args[0]) in self._known and function is not functional.linear:  # weight @ inputs, tokens last
+            weight, inputs = args[0], args[1].transpose(-1, -2)
+        elif id(args[1]) in self._known and function is functional.linear:
+            weight, inputs = args[1], args[0]
+        else:
+            return None
+        name = self._known[id(weight)][0]
+        return name, inputs.to(torch.promote_types(inputs.dtype, self._dtypes[name]))
+
+    def follow(self, function: Callable[..., Any], args: tuple[Any, ...], output: Any) -> Any:
+        """Remember the output if it is a cast of a weight; the last one of each weight is kept."""
+        if function in _CASTS and id(args[0]) in self._known and id(output) not in self._known:
+            name = self._known[id(args[0])][0]
+            self._known.pop(self._casts.get(name, 0), None)
+            self._known[id(output)], self._casts[name] = (name, output), id(output)
+        return output
 
 
 class Uses(TorchFunctionMode):
-    """While active, notes in ``found`` the names of the weights (by id) that functions are given."""
+    """While active, notes in ``found`` the names of the linears whose weight is used in products."""
 
-    def __init__(self, weights: dict[int, str]) -> None:
+    def __init__(self, linears: dict[str, nn.Module]) -> None:
         super().__init__()
-        self.weights = weights
+        self.weights = Weights(linears)
         self.found: set[str] = set()
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if function in _PRODUCTS:
-            self.found |= {self.weights[id(value)] for value in args if id(value) in self.weights}
-        return function(*args, **kwargs or {})
+        if (used := self.weights.used(function, args)) is not None:
+            self.found.add(used[0])
+        return self.weights.follow(function, args, function(*args, **kwargs or {}))
 
 
 _PRODUCTS = (functional.linear, torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm)
 _BATCHED = (torch.bmm, Tensor.bmm)
+_CASTS = (Tensor.to, Tensor.type, Tensor.float, Tensor.double)

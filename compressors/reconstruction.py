@@ -67,7 +67,7 @@ class Stream:
     """
 
     def __init__(self, captured: Captured) -> None:
-        self.calls = captured.calls
+        self.calls, self.direct = captured.calls, captured.direct
         self.hidden, self.dense, self.target = (held(captured.hidden, captured.hidden) for _ in range(3))
 
     def run(self, index: int, block: models.Block, inputs: States) -> States:
@@ -132,7 +132,7 @@ def reconstruct(walk: Walk, ids: Tensor, batch_size: int, seed: int) -> list[dic
                 after = [stream.run(index, block, stream.dense) for stream in streams]
                 for stream, entering, dense in zip(streams, inputs, after, strict=True):
                     stream.target = dense if gp else stream.run(index, block, entering)
-            walk.prune(index, Captured(inputs[0], streams[0].calls), stride)
+            walk.prune(index, Captured(inputs[0], streams[0].calls, streams[0].direct), stride)
             errors = [_error(s, index, block, x, y) for s, x, y in zip(streams, inputs, after, strict=True)]
             found.append({"block": block.name, "pruned": _named(errors), "sequences": [len(part) for part in parts]})
             walk.progress(index, len(walk.blocks), "reconstruct")

@@ -52,9 +52,9 @@ def rehearse(model: nn.Module, blocks: list[Block], sequence: Tensor, device: to
     if len(real.calls) != len(blocks):
         raise CompressionError(f"{blocks[len(real.calls)].name} was not called; blocks must be called once each")
     linears = {name: linear for block in blocks for name, linear in block.linears.items()}
-    uncalled = {name for name, linear in linears.items() if not isinstance(linear, ExpertSlice)} - real.called
-    weights = {id(linears[name].weight): name for name in uncalled}
-    direct = frozenset(_used(model, blocks, sequence, device, weights) if weights else ())
+    known = {name: linear for name, linear in linears.items() if not isinstance(linear, ExpertSlice)}
+    uncalled = {name: linear for name, linear in known.items() if name not in real.called}
+    direct = frozenset(_used(model, blocks, sequence, device, uncalled) if uncalled else ())
     # With nothing of what the blocks compute, they must be given the same.
     passed: list[tuple[Tensor, Call]] = []
     nothing = [_zeros(tail) for tail in real.tails]
@@ -115,10 +115,10 @@ class _Real:
 
 
 def _used(
-    model: nn.Module, blocks: list[Block], sequence: Tensor, device: torch.device, weights: dict[int, str]
+    model: nn.Module, blocks: list[Block], sequence: Tensor, device: torch.device, linears: dict[str, nn.Module]
 ) -> set[str]:
-    """Names of those of the ``weights`` (by id) that a product of the model takes."""
-    uses, real = Uses(weights), _Real(blocks, Visits(device))
+    """Names of those of the ``linears`` whose weight a product of the model takes."""
+    uses, real = Uses(linears), _Real(blocks, Visits(device))
 
     def wrap(index: int, forward: Callable[..., Any]) -> Callable[..., Any]:
         def watched(*args: Any, **kwargs: Any) -> Any:
