@@ -2,10 +2,10 @@
 
 Blocks and linears are found by what they are, not by a family's name; blocks of several classes in one list (Jamba) are
 blocks. Experts kept as 3-D parameters are read as slices. What else has rows and columns in a block (routers that are
-bare parameters, block-diagonal gates, state matrices; not convolutions along the sequence, which stay dense like norms)
-stays dense and is named in the report, unless it is more than a tenth of the block: then the model is refused, since
-calling it compressed would misreport it (DBRX, XLNet, whose linears are bare parameters). Refused too: blocks sharing
-weights (Zamba), where what is put in for one block's inputs would be undone by the next, and what
+bare parameters, block-diagonal gates and linears, state matrices; not convolutions along the sequence, which stay dense
+like norms) stays dense and is named in the report, unless it is more than a tenth of the block: then the model is
+refused, since calling it compressed would misreport it (DBRX and XLNet, whose linears are bare parameters). Refused
+too: blocks sharing weights (Zamba), where what is put in for one block's inputs would be undone by the next, and what
 ``compressors/rehearsal.py`` names.
 """
 
@@ -94,7 +94,8 @@ def parameter_of(linear: nn.Module) -> nn.Parameter:
 
 
 def _is_linear(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear) or _is_transposed(module)
+    # Of a grouped linear (DeepSeek V4) each run of rows has inputs of its own: no one statistic is that of all.
+    return (isinstance(module, nn.Linear) and getattr(module, "n_groups", 1) == 1) or _is_transposed(module)
 
 
 def _is_transposed(module: nn.Module) -> bool:

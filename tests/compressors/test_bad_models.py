@@ -60,7 +60,7 @@ def test_experts_that_no_token_is_seen_to_reach_are_an_error():
     """Some expert gets every token: what is seen of none is run in a way that is not known, and is no idle expert."""
     model = tiny("llama4_text")
     block = models.decoder_blocks(model)[0]
-    observer = Observer({name: 1 for name in block.linears}, "norms", 1, None)
+    observer = Observer(dict.fromkeys(block.linears, 1), "norms", 1, None)
     with pytest.raises(CompressionError, match=r"gate_up_proj\.0: no token was seen to reach it or any expert"):
         observer.refuse_unreached(block.linears)
 
