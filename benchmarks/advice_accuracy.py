@@ -1,4 +1,4 @@
-"""How good the advice before compressing is, from finished records of models whose domains were scored."""
+"""How good advice is, before compressing and after a pilot: from finished records that scored several domains."""
 
 from __future__ import annotations
 
@@ -29,7 +29,25 @@ def found_hits(stores: Sequence[str], measure: str) -> list[Hit]:
             source: [likeness(model, domain, specs[model, amount, source, seed]) for seed in sorted(found[source])]
             for source in damage
         }
-        hits.append(judge(f"{model} {method} {domain}", like, damage))
+        hits.append(judge(f"{model} {method} {domain}", like, damage, method))
+    return hits
+
+
+def pilot_hits(stores: Sequence[str], draws: int) -> list[Hit]:
+    """One ``Hit`` a cell as in ``found_hits``: what a pilot of each source's first ``draws`` draws would have advised,
+    judged by its other draws, of which there must be two. Nothing is compressed.
+    """
+    import fixtures
+
+    damages, _ = gather(record for store in stores for record in fixtures.Store(store).records())
+    hits = []
+    for (model, method, domain, _), found in sorted(damages.items()):
+        held = {source: [by[seed] for seed in sorted(by)] for source, by in sorted(found.items())}
+        held = {source: values for source, values in held.items() if len(values) >= draws + 2}
+        if len(held) > 1:
+            pilot = {source: values[:draws] for source, values in held.items()}
+            rest = {source: values[draws:] for source, values in held.items()}
+            hits.append(judge(f"{model} {method} {domain}", pilot, rest, method))
     return hits
 
 
