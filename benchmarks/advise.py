@@ -229,7 +229,9 @@ def without_data(method: str) -> str | None:
 def _accuracy(options: argparse.Namespace) -> int:
     from benchmarks.advice_accuracy import found_hits, pilot_hits, provenance
 
-    hits, records = found_hits(options.accuracy, MEASURE), provenance(options.accuracy)
+    (hits, lost), records = found_hits(options.accuracy, MEASURE), provenance(options.accuracy)
+    for line in lost:
+        print(f"advise: left out, the draw cannot be made again: {line}", file=sys.stderr)
     found: dict[str, Any] = {"accuracy": summary(hits), "records": records}
     print(text.hit_table(hits) + "\n\n" + text.sentence(found["accuracy"], records))
     tried = pilot_hits(options.accuracy, options.seeds)

@@ -223,7 +223,7 @@ def test_wrong_options_are_answered(sources, model, tmp_path, capsys):
 LOSSES = {"web": {"web": 4.1, "news": 4.3}, "news": {"web": 4.2, "news": 4.1}, "code": {"web": 4.3, "news": 4.25}}
 
 
-def filled(store, losses, seeds=2, shift=lambda source, seed: 0.0):
+def filled(store, losses, seeds=2, shift=lambda source, seed: 0.0, dense=4.0, sequences=2, **asked):
     """Records of a dense model (loss 4) and of one compressed on ``seeds`` draws of every source."""
     from fixtures.records import Case, DomainScores, DrawSpec, EvaluationSpec, Record
 
@@ -237,12 +237,14 @@ def filled(store, losses, seeds=2, shift=lambda source, seed: 0.0):
         )
         store.save(key, record)
 
-    evaluation = EvaluationSpec(domains=domains, documents=1)
-    save("dense", Case("known-corpus-1m", "dense", None, evaluation), {"web": 4.0, "news": 4.0})
+    evaluation = EvaluationSpec(domains=domains, **{"documents": 1, **asked})
+    more = "".join(f"-{value}" for value in [sequences, *asked.values()])
+    save("dense" + more, Case("known-corpus-1m", "dense", None, evaluation), {"web": dense, "news": dense})
     for source, nll in losses.items():
         for seed in range(seeds):
-            case = Case("known-corpus-1m", "wanda-0.5", DrawSpec(source, seed, 2, 8), evaluation)
-            save(f"{source}-{seed}", case, {name: value + shift(source, seed) for name, value in nll.items()})
+            case = Case("known-corpus-1m", "wanda-0.5", DrawSpec(source, seed, sequences, 8), evaluation)
+            key = "".join(c if c.isalnum() else "." for c in f"{source}-{seed}{more}")
+            save(key, case, {name: value + shift(source, seed) for name, value in nll.items()})
     return str(store.root)
 
 
@@ -264,6 +266,31 @@ def test_a_pilot_is_judged_by_the_draws_that_it_did_not_see(tmp_path):
     assert pilot_hits(stores, 4) == []  # two draws must be left
 
 
+def test_evaluations_and_amounts_are_not_mixed_and_the_targets_text_is_no_candidate(tmp_path):
+    from benchmarks.advice_accuracy import _records, gather
+
+    store = fixtures.Store(tmp_path / "store")
+    filled(store, LOSSES)
+    filled(store, LOSSES, dense=1.0, documents=2)
+    filled(store, LOSSES, sequences=4, shift=lambda source, seed: 1.0)
+    filled(store, LOSSES, dense=0.0, inputs="noise0.05")
+    filled(store, LOSSES, dense=0.0, trace=64)
+    same = ("train(web)", "web~shuffle", "0.5*news+0.5*web", "selfgen(web,t=2)", "corpus")
+    filled(store, {name: {"web": 0.0, "news": 5.0} for name in same})
+    damages, _ = gather(_records([str(store.root)]))
+    found = sorted((cell.name, sorted(by), round(by["code"][1], 6)) for cell, by in damages.items())
+    plain, held = ["code", "news"], ["code", "corpus", "selfgen(web,t=2)", "train(web)", "web", "web~shuffle"]
+    name = "known-corpus-1m wanda-0.5"
+    assert found == [
+        (f"{name} 2x8 news", held, 0.25),
+        (f"{name} 2x8 news", ["code", "web"], 3.25),
+        (f"{name} 2x8 web", plain, 0.3),
+        (f"{name} 2x8 web", plain, 3.3),
+        (f"{name} 4x8 news", ["code", "web"], 1.25),
+        (f"{name} 4x8 web", plain, 1.3),
+    ]
+
+
 def test_accuracy_reads_records_and_leaves_the_targets_own_source_out(monkeypatch, tmp_path, capsys):
     """Likeness is given here; what is asked is which records make which cells."""
     from benchmarks import advice_accuracy
@@ -280,7 +307,7 @@ def test_accuracy_reads_records_and_leaves_the_targets_own_source_out(monkeypatc
     assert json.loads((tmp_path / "advice.json").read_text())["accuracy"]["methods"]["wanda-0.5"]["first"] == 0.5
     records = {"models": ["known-corpus-1m"], "made": ["2026-01-02"], "devices": ["a processor"], "torch": ["2.0"]}
     assert json.loads((tmp_path / "advice.json").read_text())["records"] == records
-    hits = {hit.cell.rsplit(" ", 1)[1]: hit for hit in advice_accuracy.found_hits([str(store.root)], "jaccard-3")}
+    hits = {hit.cell.rsplit(" ", 1)[1]: hit for hit in advice_accuracy.found_hits([str(store.root)], "jaccard-3")[0]}
     assert set(hits) == set(domains)
     assert (hits["web"].advised, hits["web"].best) == ("news", "news")
     assert (hits["news"].advised, hits["news"].best) == ("web", "code")
@@ -302,3 +329,21 @@ def test_experience_of_the_method_itself_and_of_pilots_is_said(monkeypatch, tmp_
     assert text.experience("wanda-0.5", "pilot") == ""
     file.write_text(json.dumps({**known, "pilot": {**part, "draws": 3}}))
     assert "a pilot of 3 draws each, judged by other draws, named the best" in text.experience("wanda-0.5", "pilot")
+
+
+def test_a_draw_that_comes_out_as_another_is_left_out_and_said(monkeypatch, tmp_path, capsys):
+    from benchmarks import advice_accuracy
+    from fixtures.packing import DrawError
+
+    def measured(model, domain, spec):
+        if spec["source"] == "web":
+            raise DrawError("its text changed since")
+        return {"news": 1.0, "code": 2.0}[spec["source"]]
+
+    stores = filled(fixtures.Store(tmp_path / "store"), LOSSES)
+    monkeypatch.setattr(advice_accuracy, "_Likeness", lambda measure: measured)
+    assert advise.main(["--accuracy", stores]) == 0
+    out, err = capsys.readouterr()
+    assert "cannot be made again: known-corpus-1m, web: its text changed since" in err
+    assert "| known-corpus-1m wanda-0.5 2x8 web | news | news | yes |" in out
+    assert "2x8 news |" not in out  # one candidate is left
