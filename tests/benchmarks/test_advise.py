@@ -21,6 +21,14 @@ def test_equal_sources_are_rarely_told_apart():
     assert wrong / 2000 < 0.05
 
 
+def test_the_best_source_is_hardly_ever_left_out():
+    """Of equal sources each may be the best: one in twenty is neither first nor listed as tied, at most."""
+    generator = np.random.default_rng(4)
+    found = [rank(dict(enumerate_names(generator.normal(size=(6, 4))))) for _ in range(2000)]
+    left_out = sum("s0" != ranking.first and "s0" not in ranking.tied for ranking in found)
+    assert 0 < left_out / 2000 < 0.05
+
+
 def enumerate_names(rows):
     return {f"s{number}": list(row) for number, row in enumerate(rows)}
 
