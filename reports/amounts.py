@@ -109,7 +109,7 @@ def propagation_table(table: Table) -> PlainTable | None:
 def _deviation(table: Table, dense: Row, usual: Row) -> Iterator[tuple[str, ...]]:
     from reports.statistics.group_contrast import group_contrast
 
-    groups = [found for source in dense.cells if (found := _paired(dense, usual, source)).size]
+    groups = [pairs for source in dense.cells if (pairs := _paired(dense, usual, source)).size]
     if not groups:
         return
     damage = float(np.mean([usual.cells[source].mean for source in dense.cells if source in usual.cells]))

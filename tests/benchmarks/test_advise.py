@@ -25,7 +25,7 @@ def test_the_best_source_is_hardly_ever_left_out():
     """Of equal sources each may be the best: one in twenty is neither first nor listed as tied, at most."""
     generator = np.random.default_rng(4)
     found = [rank(dict(enumerate_names(generator.normal(size=(6, 4))))) for _ in range(2000)]
-    left_out = sum("s0" != ranking.first and "s0" not in ranking.tied for ranking in found)
+    left_out = sum("s0" not in (ranking.first, *ranking.tied) for ranking in found)
     assert 0 < left_out / 2000 < 0.05
 
 
@@ -189,6 +189,25 @@ def test_of_two_targets_the_mean_counts(sources, model, tmp_path):
     assert values[upper] > 2 * values[target]  # what is compared with is the target
 
 
+def test_the_target_is_text_that_nothing_else_uses(sources):
+    from fixtures.known_corpus import stream_windows
+
+    found = advise.target_reference(sources[2], tokenizer(), 10 * 32, 32)
+    held = stream_windows(tokenizer(), fixtures.get_source(sources[2]).split("held-out")["text"][:], 32)
+    assert found.name == sources[2]
+    assert np.array_equal(found.token_ids, held[:10])
+
+
+def test_a_domain_that_the_dense_model_does_not_model_is_no_target(tmp_path):
+    from benchmarks.advice_accuracy import _records, gather
+
+    for number, (far, domains) in enumerate([(1.9, {"web", "news"}), (2.1, {"web"})]):
+        store = fixtures.Store(tmp_path / str(number))
+        filled(store, LOSSES, dense=4.0, far=far)
+        damages, _ = gather(_records([str(store.root)]))
+        assert {cell.domain for cell in damages} == domains
+
+
 def test_a_short_target_is_compared_at_its_own_amount(sources, model, tmp_path, capsys):
     short = write_jsonl(tmp_path / "short.jsonl", documents(24, 3))
     assert run(sources, model, tmp_path, "--target", short, "--sequences", "30") == 0
@@ -231,7 +250,7 @@ def test_wrong_options_are_answered(sources, model, tmp_path, capsys):
 LOSSES = {"web": {"web": 4.1, "news": 4.3}, "news": {"web": 4.2, "news": 4.1}, "code": {"web": 4.3, "news": 4.25}}
 
 
-def filled(store, losses, seeds=2, shift=lambda source, seed: 0.0, dense=4.0, sequences=2, **asked):
+def filled(store, losses, seeds=2, shift=lambda source, seed: 0.0, dense=4.0, sequences=2, far=0.0, **asked):
     """Records of a dense model (loss 4) and of one compressed on ``seeds`` draws of every source."""
     from fixtures.records import Case, DomainScores, DrawSpec, EvaluationSpec, Record
 
@@ -247,7 +266,7 @@ def filled(store, losses, seeds=2, shift=lambda source, seed: 0.0, dense=4.0, se
 
     evaluation = EvaluationSpec(domains=domains, **{"documents": 1, **asked})
     more = "".join(f"-{value}" for value in [sequences, *asked.values()])
-    save("dense" + more, Case("known-corpus-1m", "dense", None, evaluation), {"web": dense, "news": dense})
+    save("dense" + more, Case("known-corpus-1m", "dense", None, evaluation), {"web": dense, "news": dense + far})
     for source, nll in losses.items():
         for seed in range(seeds):
             case = Case("known-corpus-1m", "wanda-0.5", DrawSpec(source, seed, sequences, 8), evaluation)
