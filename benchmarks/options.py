@@ -79,6 +79,8 @@ def add_options(parser: pytest.Parser) -> None:
     option("--tasks", type=names, metavar="A,B", help="lm-eval tasks to score")
     option("--tasks-path", metavar="DIR", help="folder with tasks of your own, as lm-eval's YAML files")
     option("--items", type=_checked(_items), metavar="N|all", help="items a task, chosen by seed")
+    option("--domains", type=names, metavar="A,B", help="sources whose held-out text the loss is measured on")
+    option("--documents", type=_checked(_positive), metavar="N", help="held-out documents a domain")
     option("--sequences", type=_checked(_positive), metavar="N", help="calibration sequences a draw")
     option("--length", type=_checked(_positive), metavar="N", help="tokens a calibration sequence")
     option("--slices", type=_checked(_positive), metavar="N", help="disjoint draws a source is dealt into (default 10)")
