@@ -74,6 +74,7 @@ def add_options(parser: pytest.Parser) -> None:
     option("--profile", default="quick", metavar="NAME", help="grid to run: a name or a .toml file (default: quick)")
     option("--models", type=names, metavar="A,B", help="models: names, hub ids (name@revision) or folders")
     option("--methods", type=names, metavar="A,B", help="methods by spelling, e.g. wanda-0.5,gptq-w4g64")
+    option("--register", type=names, metavar="A,B", help="modules that register algorithms of yours when imported")
     option("--sources", type=names, metavar="A,B", help="calibration sources, e.g. web,news,text:my.txt")
     option("--seeds", type=_checked(parse_seeds), metavar="N|A,B", help="the first N draws, or those listed")
     option("--tasks", type=names, metavar="A,B", help="lm-eval tasks to score")
