@@ -235,19 +235,22 @@ def images_of(
     runs = [Run(seed, ratio) for ratio in ratios for seed in seeds]
     budget = Budget(round(options.share * PUBLISHED.get(backbone, 0)), options.real)
     half, graphs = device == "cuda" and not options.no_half, not options.no_graphs
-    # Without masks the name says nothing of them, so that cells with and without do not take each other's place.
-    kind = ["mdt"] * all(ratios) + [options.recipe] * bool(options.recipe)
-    stem = options.out / "-".join([f"{backbone}-ipc{ipc}", *kind, f"s{options.first_seed}"])
+    # Named after masks only where all have them: cells with and without do not take each other's place.
+    name, seed = f"{backbone}-ipc{ipc}" + "-mdt" * all(ratios), f"s{options.first_seed}"
     facts = {
         "model": options.model, "classes": shape.classes, "ipc": ipc, "runs": [[run.seed, run.mdt] for run in runs],
         "iterations": budget.iterations, "real": budget.batch_real, "half": half, "device": device,
         "torch": torch.__version__, "code": code_hash(),
     }  # fmt: skip
-    files, start = StudyFiles(stem, facts), time.perf_counter()
-    found = files.kept(backbone, runs, device)
-    if found is not None:
-        print(f"{backbone}-ipc{ipc}: {len(runs)} sets are there", flush=True)
-        return files, found
+    plain = StudyFiles(options.out / f"{name}-{seed}", facts)
+    files = StudyFiles(options.out / f"{name}-{options.recipe}-{seed}", facts) if options.recipe else plain
+    start = time.perf_counter()
+    for there in (files, plain):  # networks trained in another way learn the same images
+        if (found := there.kept(backbone, runs, device)) is not None:
+            print(f"{backbone}-ipc{ipc}: {len(runs)} sets are there", flush=True)
+            if there is not files:
+                files.keep(found)
+            return files, found
 
     def progress(done: int, of: int) -> None:
         if done % max(1, of // 10) == 0:

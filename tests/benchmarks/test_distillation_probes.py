@@ -180,6 +180,9 @@ def test_a_study_that_was_stopped_goes_on(tmp_path, capsys, monkeypatch):
     assert distillation_study.main([*first, "--real", "7"]) == 0
     assert "sets are there" not in capsys.readouterr().out
     assert rows_in(tmp_path, "dm-ipc1-s0.json") != before
+    assert distillation_study.main([*first, "--real", "7", "--recipe", "plain"]) == 0
+    assert "2 sets are there" in capsys.readouterr().out  # the same images for networks trained in another way
+    assert (tmp_path / "dm-ipc1-plain-s0.json").exists()
     (tmp_path / "dm-ipc1-s0.npz").write_bytes(b"half a file")
     assert distillation_study.main(first) == 0
     assert rows_in(tmp_path, "dm-ipc1-s0.json") == before  # the same seeds, made anew
