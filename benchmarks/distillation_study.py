@@ -36,7 +36,9 @@ def parse_cell(text: str) -> tuple[str, int, float, str]:
 
 
 def calibration_pixels(splits: Any, distilled: Any, nets: int, device: str) -> Iterator[tuple[str, Any, Any]]:
-    """(source, pixels [1 or nets in all, n, ...], labels [n]) of every calibration source; matched ones by set."""
+    """(source, pixels [1 or nets in all, n, ...], labels [n]) of every calibration source; matched ones by set, where
+    as many images are held out.
+    """
     import torch
 
     from compressors.distillation.images import Images
@@ -45,10 +47,13 @@ def calibration_pixels(splits: Any, distilled: Any, nets: int, device: str) -> I
     yield "distilled", distilled.pixels.repeat_interleave(nets, 0), distilled.labels
     held = splits["held-out"]
     pixels, labels = torch.tensor(held.pixels, device=device), torch.tensor(held.labels, device=device)
-    ipc = len(distilled.labels) // int(distilled.labels.max() + 1)
-    every = Images(pixels, labels, int(distilled.labels.max() + 1))
-    index = every.draw(ipc, [stream(run.seed, "matched", device) for run in distilled.runs]).flatten(1)
-    yield "real-matched", pixels[index].repeat_interleave(nets, 0), labels[index[0]]
+    classes = int(distilled.labels.max()) + 1
+    ipc, every = len(distilled.labels) // classes, Images(pixels, labels, classes)
+    if ipc <= min(every.counts):
+        index = every.draw(ipc, [stream(run.seed, "matched", device) for run in distilled.runs]).flatten(1)
+        yield "real-matched", pixels[index].repeat_interleave(nets, 0), labels[index[0]]
+    else:
+        print(f"real-matched is left out: {min(every.counts)} images a class are held out, not {ipc}", flush=True)
     yield "real", pixels[None], labels
 
 
@@ -98,21 +103,6 @@ def fits(
     return found
 
 
-def spectrum(images: Any) -> Any:
-    """Effective rank [sets]: exp of the entropy of the singular values of centred rows (Roy and Vetterli, 2007)."""
-    import torch
-
-    rows = images.flatten(2).double()
-    rows = (rows - rows.mean(1, keepdim=True)).cpu()
-    # Of the small products of rows, on the host: a GPU takes a second for each of many little decompositions.
-    products = rows @ rows.transpose(1, 2)
-    lost = ~products.isfinite().all(-1).all(-1)  # images that ran away have no rank
-    values = torch.linalg.eigvalsh(products.nan_to_num(0, 0, 0)).clamp(min=0).sqrt()
-    values[lost] = torch.nan
-    share = values / values.sum(-1, keepdim=True)
-    return torch.exp(-(share * share.clamp(min=1e-300).log()).sum(-1))
-
-
 def study(
     distilled: Any, shape: Any, splits: Any, recipe: Any, nets: int, device: str, label: str, image_set: Any
 ) -> list[dict[str, Any]]:
@@ -120,7 +110,7 @@ def study(
     import torch
 
     from benchmarks.confidence_scores import COLUMNS, losses, scores
-    from benchmarks.study_looks import looks
+    from benchmarks.study_looks import looks, spectrum
     from compressors.confidence.temperature import bisect
     from compressors.distillation import fused
     from compressors.distillation.training import Trainer

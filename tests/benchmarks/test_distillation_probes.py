@@ -188,6 +188,20 @@ def test_a_study_that_was_stopped_goes_on(tmp_path, capsys, monkeypatch):
     assert rows_in(tmp_path, "dm-ipc1-s0.json") == before  # the same seeds, made anew
 
 
+def test_more_images_than_are_held_out_cannot_be_matched(tmp_path, capsys):
+    """Digits hold out eleven of a class: what would be calibrated on as many real images is said to be missing."""
+    options = ["convnet2w4-digits", "--cells", "dm-ipc12,dm-ipc11,random-ipc12", *SMALL, "-o", str(tmp_path)]
+    assert distillation_study.main(options) == 0
+    assert "real-matched is left out: 11 images a class are held out, not 12" in capsys.readouterr().out
+    world = World([record for study in read_studies(tmp_path) for record in to_records(study)])
+    assert {s.name: s.has("real-matched") for s in distilled.studies(world)} == {
+        "dm-ipc11": True, "dm-ipc12": False, "random-ipc12": False
+    }  # fmt: skip
+    known = {cell.name.split("%")[0] + cell.name.split()[-1] for cell in distilled.masked_beats_exact(world, {})}
+    assert len(known) == 3  # both sources of one cell, one of the other
+    assert study_table.main([str(tmp_path)]) == 0
+
+
 def test_sets_of_one_cell_may_lie_in_several_files(tmp_path):
     options = ["convnet2w4-digits", "--cells", "random-ipc1", *SMALL, "-o", str(tmp_path)]
     for start in ("0", "1", "3"):
