@@ -108,9 +108,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
+NOTHING = "{}: no rows of benchmarks.distillation_study (*.json, *.json.gz)"
+
+
 def _packed(options: argparse.Namespace) -> int:
-    for path in pack(options.folder, options.pack):
-        print(path)
+    found = pack(options.folder, options.pack)
+    if not found:
+        raise ValueError(NOTHING.format(options.folder))
+    print("\n".join(map(str, found)))
     return 0
 
 
@@ -121,7 +126,7 @@ def _stored(options: argparse.Namespace) -> int:
             store.save(record.keys["record"], record)
             count += 1
     if not count:
-        raise ValueError(f"{options.folder}: no rows of benchmarks.distillation_study (*.json, *.json.gz)")
+        raise ValueError(NOTHING.format(options.folder))
     print(f"{count} records in {store.root}")
     return 0
 
