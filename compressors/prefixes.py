@@ -81,14 +81,14 @@ def compress_prefixes(
     where = device_for(model, device, offload, gradients=False)
     clock, blocks = Clock(where), models.decoder_blocks(model)
     refuse_misfits(blocks, method)
-    models.refuse_nonfinite(blocks)
+    models.refuse_nonfinite(model, blocks)
     sweep = _Sweep(method, ends, ids.shape[1], where, clock)
     say = progress or (lambda done, total, stage: None)
     with models.for_inference(model):
         say(0, len(blocks), "capture")
         with clock.stage("forward"):
             batches = [part for piece in _pieces(ids, ends) for part in piece.split(batch_size)]
-            captured = capture(model, blocks, batches, where, offload=offload)
+            captured = capture(model, blocks, batches, where, offload=offload, by_sequence="a sweep of amounts")
         visits = Visits(where)
         for index, block in enumerate(blocks):
             with visits.at(block, changes=False):
@@ -149,7 +149,7 @@ class _Sweep:
         observer = Observer(columns, self.method.statistics, list(self.strides.values()), self.clock)
         finite = torch.ones((), dtype=torch.bool, device=self.device)
         done, ends = 0, set(self.weights)
-        with observer.watching(block.linears), self.clock.stage("forward"):
+        with observer.watching(block.linears, captured.direct), self.clock.stage("forward"):
             for batch, calls in enumerate(captured.calls):
                 observer.next_pass()
                 observer.stop_early = last
