@@ -40,15 +40,10 @@ def make_manifest(profile: dict[str, Any], cases: list[Case], narrowed: bool = F
 
 def _title(profile: dict[str, Any], narrowed_to: Sequence[Case]) -> str:
     """The profile's; of a run that options narrowed to a few models, what is left: its title would mislead."""
-    models, methods, sources, seeds = (
-        list(dict.fromkeys(values))
-        for values in (
-            (label(case.model) for case in narrowed_to),
-            (case.method for case in narrowed_to if case.method != "dense"),
-            (case.draw.source for case in narrowed_to if case.draw),
-            (case.draw.seed for case in narrowed_to if case.draw),
-        )
-    )
+    models = list(dict.fromkeys(label(case.model) for case in narrowed_to))
+    methods = {case.method for case in narrowed_to if case.method != "dense"}
+    sources = {case.draw.source for case in narrowed_to if case.draw}
+    seeds = {case.draw.seed for case in narrowed_to if case.draw}
     if not 1 <= len(models) <= 3 or not methods:
         return str(profile.get("title", profile["name"]))
     counts = ((len(methods), "method"), (len(sources), "source"), (len(seeds), "draw"))
