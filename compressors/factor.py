@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +14,10 @@ from compressors.report import CompressionError
 FIRST_RAISE = 0.01
 MOST_RAISES = 16
 LEAF = 1024  # columns; above, a triangular matrix is inverted by halves
+QUEUED = ("cuda",)  # devices that work behind the host, so that it should not wait for them
+
+_Result = TypeVar("_Result")
+_unread: ContextVar[list[Tensor] | None] = ContextVar("unread", default=None)
 
 
 class Factor(NamedTuple):
@@ -29,12 +35,44 @@ class Factor(NamedTuple):
     raised: int
 
 
+class Unfactored(Exception):
+    """A factorization that nobody waited for has failed: what was made with it is void."""
+
+
+def without_waiting(work: Callable[[], _Result], device: torch.device) -> _Result:
+    """``work()``, in which each factorization is taken to succeed at the first damping, so that the host need not wait
+    for the device. ``work`` must take the ``outcomes`` and raise ``Unfactored``, all undone, if one is false; then it
+    is done once more, waiting for each. On a device that the host need not wait for, it is done so at once.
+    """
+    if device.type not in QUEUED:
+        return work()
+    token = _unread.set([])
+    try:
+        return work()
+    except Unfactored:
+        pass  # begun again below, when what this exception holds has been freed
+    finally:
+        _unread.reset(token)
+    return work()
+
+
+def outcomes() -> list[Tensor]:
+    """Whether the factorizations since the last call succeeded: booleans on their device, as far as not known yet."""
+    found = _unread.get()
+    if found is None:
+        return []
+    taken = found[:]
+    found.clear()
+    return taken
+
+
 def factorize(hessian: Tensor, damp: float, order: Tensor | None = None) -> Factor:
     """Factorize a Hessian [in, in] (float32 or float64), damped by ``damp`` times its mean diagonal, columns in
     ``order``.
 
     If the damped Hessian is not positive definite, the damping is raised to 0.01, then doubled until it is; how often
-    is in the result. Raises ``CompressionError`` if that never helps. The reference codes (arXiv 2210.17323,
+    is in the result. Raises ``CompressionError`` if that never helps. Within ``without_waiting`` the first damping is
+    all that is tried, and what came of it is in ``outcomes``. The reference codes (arXiv 2210.17323,
     2301.00774) factorize, invert and factorize again; factorizing the reversed matrix gives the same U in one go,
     with less rounding. Deviation: the mean is over the live columns, where the reference counts 1 for each dead one,
     so that scaling the inputs scales the damping too.
@@ -46,12 +84,16 @@ def factorize(hessian: Tensor, damp: float, order: Tensor | None = None) -> Fact
     mean = diagonal.sum() / (~dead).sum().clamp(min=1)
     # A dead column is tied to no other: any positive entry leaves the others' solution as it is.
     rest = torch.where(dead, torch.where(mean > 0, mean, 1.0), 0.0)
-    share, raised = damp, 0
+    share, raised, unread = damp, 0, _unread.get()
     while True:
         damped = hessian.flip(0, 1)
         damped.diagonal().add_((rest + share * mean).flip(0))
         lower, info = torch.linalg.cholesky_ex(damped)
-        if bool((info == 0) & torch.isfinite(lower.diagonal()).all()):  # the one time that the host waits
+        good = (info == 0) & torch.isfinite(lower.diagonal()).all()
+        if unread is not None:
+            unread.append(good)
+            break
+        if bool(good):
             break
         raised += 1
         if raised > MOST_RAISES:

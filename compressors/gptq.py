@@ -96,8 +96,8 @@ def _round(work: Tensor, factor: Factor, lattice: grids.Grid, group_of: Tensor, 
 def _round_fused(work: Tensor, factor: Factor, lattice: grids.Grid, group_of: Tensor, plan: Plan) -> None:
     """The same on a GPU, by the kernels."""
     rows = work.T.contiguous()
-    found = Grids(lattice.scale.T.contiguous(), lattice.zero.T.contiguous(), group_of.to(torch.int32))
-    run(rows, [rows.shape[0]], factor.unit, factor.diagonal, plan, found)
+    found = Grids(lattice.scale.T.contiguous(), lattice.zero.T.contiguous(), group_of[None].to(torch.int32))
+    run(rows, [rows.shape[0]], factor.unit[None], factor.diagonal[None], plan, found)
     work.copy_(rows.T)
     lattice.scale.copy_(found.scale.T)
     lattice.zero.copy_(found.zero.T)

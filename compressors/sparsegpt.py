@@ -118,8 +118,8 @@ def _prune_fused(weights: list[Tensor], factor: Factor, plan: Plan) -> list[Tens
             size = columns if plan.group_size == -1 else plan.group_size
             lattice = fit_groups(work.T, size, plan.bits, plan.sym)
             group_of = torch.arange(columns, device=work.device, dtype=torch.int32) // size
-            grid = Grids(lattice.scale.T.contiguous(), lattice.zero.T.contiguous(), group_of)
-        run(work, [len(weight) for weight in weights], factor.unit, factor.diagonal, plan, grid)
+            grid = Grids(lattice.scale.T.contiguous(), lattice.zero.T.contiguous(), group_of[None])
+        run(work, [len(weight) for weight in weights], factor.unit[None], factor.diagonal[None], plan, grid)
     return list(work.split([len(weight) for weight in weights]))
 
 

@@ -71,7 +71,7 @@ def quantize(
         if kernels.usable(work) and fused.fits(size, statgroup, quantized):
             rows = work.T.contiguous()
             kept = fused.run(
-                rows, factor, limit, bits=bits, size=size, levels=2**statbits - 1 if quantized else 0,
+                rows, factor.unit[None], factor.diagonal[None], limit, bits=bits, size=size, levels=2**statbits - 1 if quantized else 0,
                 statgroup=statgroup, integer=grid == "gptq",
             ).T  # fmt: skip
             work = rows.T
@@ -106,7 +106,7 @@ def _outlier_scale(work: Tensor, diagonal: Tensor, heights: list[int]) -> Tensor
     """Mean over columns of var(column) / U_jj^2, [out]: one value for a linear's rows. ``work`` is [columns, out]."""
     parts = [part.var(1, correction=int(part.shape[1] > 1)) for part in work.split(heights, dim=1)]
     scales = torch.stack([(part / diagonal.square()).mean() for part in parts])
-    return scales.repeat_interleave(torch.tensor(heights, device=work.device))
+    return torch.cat([scale.expand(height) for scale, height in zip(scales, heights, strict=True)])
 
 
 def _fit(
@@ -194,11 +194,11 @@ def _solve_block(block: Tensor, unit: Tensor, lattice: grids.Grid, allowed: Tens
     return new, errors, kept
 
 
-def bits_a_weight(shape: tuple[int, int], outliers: int, bits: int, size: int, statbits: int, statgroup: int) -> float:
-    """Realised bits a weight (section 4.3): codes, two statistics a group, their own ranges, outliers."""
+def bits_a_weight(shape: tuple[int, int], bits: int, size: int, statbits: int, statgroup: int) -> float:
+    """Realised bits a weight (section 4.3), but for outliers: codes, two statistics a group, their own ranges."""
     out, columns = shape
     groups = columns / size
-    stored = float(bits * out * columns + OUTLIER_BITS * outliers)
+    stored = float(bits * out * columns)
     if statbits >= PLAIN_BITS:
         stored += out * groups * 2 * PLAIN_BITS
     else:
@@ -224,7 +224,8 @@ def solve(weights: list[Tensor], seen: Statistics, method: Method) -> list[Solve
     for new, kept in zip(done.weight.split(heights), done.outliers.split(heights), strict=True):
         out, columns = new.shape
         size = columns if target.group_size == -1 else target.group_size
-        stored = bits_a_weight((out, columns), int(kept.sum()), target.bits, size, statbits, statgroup)
+        stored = bits_a_weight((out, columns), target.bits, size, statbits, statgroup)
         index = 32 / out if settings["actorder"] and size != columns else 0.0  # a group number for each column
-        solved.append(Solved(new, stored - target.bits + index, target.bits, False, done.damping, done.raised))
+        extra = kept.sum() * OUTLIER_BITS
+        solved.append(Solved(new, stored - target.bits + index, target.bits, False, done.damping, done.raised, extra))
     return solved
