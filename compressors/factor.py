@@ -14,6 +14,7 @@ from compressors.report import CompressionError
 FIRST_RAISE = 0.01
 MOST_RAISES = 16
 LEAF = 1024  # columns; above, a triangular matrix is inverted by halves
+TOGETHER = 2048  # columns up to which several matrices are factorized in one batch
 QUEUED = ("cuda",)  # devices that work behind the host, so that it should not wait for them
 
 _Result = TypeVar("_Result")
@@ -77,19 +78,9 @@ def factorize(hessian: Tensor, damp: float, order: Tensor | None = None) -> Fact
     with less rounding. Deviation: the mean is over the live columns, where the reference counts 1 for each dead one,
     so that scaling the inputs scales the damping too.
     """
-    if order is not None:
-        hessian = hessian[order][:, order]
-    diagonal = hessian.diagonal()
-    dead = diagonal == 0
-    mean = diagonal.sum() / (~dead).sum().clamp(min=1)
-    # A dead column is tied to no other: any positive entry leaves the others' solution as it is.
-    rest = torch.where(dead, torch.where(mean > 0, mean, 1.0), 0.0)
     share, raised, unread = damp, 0, _unread.get()
     while True:
-        damped = hessian.flip(0, 1)
-        damped.diagonal().add_((rest + share * mean).flip(0))
-        lower, info = torch.linalg.cholesky_ex(damped)
-        good = (info == 0) & torch.isfinite(lower.diagonal()).all()
+        unit, diagonal, dead, good = _attempt(_reordered(hessian, order), share)
         if unread is not None:
             unread.append(good)
             break
@@ -99,21 +90,58 @@ def factorize(hessian: Tensor, damp: float, order: Tensor | None = None) -> Fact
         if raised > MOST_RAISES:
             raise CompressionError(f"the Hessian has no Cholesky factor, even with a damping of {share:g}")
         share = max(2 * share, FIRST_RAISE)
+    return Factor(unit, diagonal, dead, share, raised)
+
+
+def factorize_all(hessians: list[Tensor], damp: float, orders: list[Tensor | None]) -> list[Factor]:
+    """``factorize`` for several Hessians of one size, on a GPU all at once, up to ``TOGETHER`` columns: as many launches
+    as one takes, but other rounding (library routines for batches).
+    """
+    size, device = hessians[0].shape[0], hessians[0].device
+    if len(hessians) == 1 or size > TOGETHER or device.type not in QUEUED:
+        return [factorize(hessian, damp, order) for hessian, order in zip(hessians, orders, strict=True)]
+    ordered = [_reordered(hessian, order) for hessian, order in zip(hessians, orders, strict=True)]
+    unit, diagonal, dead, good = _attempt(torch.stack(ordered), damp)
+    unread = _unread.get()
+    if unread is not None:
+        unread.append(good.all())
+    succeeded = [True] * len(hessians) if unread is not None else good.tolist()
+    return [
+        Factor(unit[i], diagonal[i], dead[i], damp, 0) if succeeded[i] else factorize(hessians[i], damp, orders[i])
+        for i in range(len(hessians))
+    ]
+
+
+def _reordered(hessian: Tensor, order: Tensor | None) -> Tensor:
+    return hessian if order is None else hessian[order][:, order]
+
+
+def _attempt(hessian: Tensor, share: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """``Factor``'s first three entries for ``hessian`` [..., in, in], and whether they are any good [...]."""
+    diagonal = hessian.diagonal(dim1=-2, dim2=-1)
+    dead = diagonal == 0
+    mean = (diagonal.sum(-1) / (~dead).sum(-1).clamp(min=1))[..., None]
+    # A dead column is tied to no other: any positive entry leaves the others' solution as it is.
+    rest = torch.where(dead, torch.where(mean > 0, mean, 1.0), 0.0)
+    damped = hessian.flip(-2, -1)
+    damped.diagonal(dim1=-2, dim2=-1).add_((rest + share * mean).flip(-1))
+    lower, info = torch.linalg.cholesky_ex(damped)
     del damped
-    scale = lower.diagonal().clone()
+    scale = lower.diagonal(dim1=-2, dim2=-1).clone()
+    good = (info == 0) & torch.isfinite(scale).all(-1)
     # H = L L' reversed, so U is the reversed inverse of L. Scaling the columns of L scales the rows of U.
-    unit = _inverse(lower.div_(scale)).flip(0, 1)
-    return Factor(unit, 1 / scale.flip(0), dead, share, raised)
+    unit = _inverse(lower.div_(scale[..., None, :])).flip(-2, -1)
+    return unit, 1 / scale.flip(-1), dead, good
 
 
 def _inverse(lower: Tensor) -> Tensor:
-    """The inverse of a unit lower triangular matrix, by halves: nearly all of the work is matrix products."""
-    n = lower.shape[0]
+    """The inverse of unit lower triangular matrices [..., n, n], by halves: nearly all of the work is products."""
+    n, like = lower.shape[-1], {"dtype": lower.dtype, "device": lower.device}
     if n <= LEAF:
-        return torch.linalg.solve_triangular(lower, torch.eye(n, dtype=lower.dtype, device=lower.device), upper=False)
+        return torch.linalg.solve_triangular(lower, torch.eye(n, **like).expand_as(lower), upper=False)
     half = n // 2
-    inverse = torch.zeros(n, n, dtype=lower.dtype, device=lower.device)
-    first, last = _inverse(lower[:half, :half]), _inverse(lower[half:, half:])
-    inverse[:half, :half], inverse[half:, half:] = first, last
-    inverse[half:, :half] = (last @ (lower[half:, :half] @ first)).neg_()
+    inverse = torch.zeros(lower.shape, **like)
+    first, last = _inverse(lower[..., :half, :half]), _inverse(lower[..., half:, half:])
+    inverse[..., :half, :half], inverse[..., half:, half:] = first, last
+    inverse[..., half:, :half] = (last @ (lower[..., half:, :half] @ first)).neg_()
     return inverse
