@@ -18,6 +18,7 @@ import argparse
 import multiprocessing
 import os
 import queue
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -67,8 +68,11 @@ def pending(
     return in_order(left, cases, places), len(cases)
 
 
-def work(cases: list[Case], counter: Any, root: Path, deadline: float, results: Any) -> None:
-    """One process: the next case that nobody has taken, until none is left or the time is up."""
+def work(cases: list[Case], counter: Any, root: Path, deadline: float, results: Any, at: Any, place: int) -> None:
+    """One process: the next case that nobody has taken, until none is left or the time is up.
+
+    ``at[place]`` is the number of the case at work, -1 before the first one and at the end.
+    """
     from fixtures.runner import Runner
 
     runner = Runner(Store(root))
@@ -77,18 +81,24 @@ def work(cases: list[Case], counter: Any, root: Path, deadline: float, results: 
             number = counter.value
             counter.value += 1
         if number >= len(cases):
-            return
+            break
+        at[place] = number
         try:
             record, _ = runner.run(cases[number])
             results.put(Finished(cases[number].id, record.seconds))
         except Exception as error:  # one case must not stop the others; the message is printed at the end
             results.put(Finished(cases[number].id, {}, f"{type(error).__name__}: {error}"))
+    at[place] = -1
 
 
-def run(cases: list[Case], root: Path, processes: int, seconds: float) -> list[Finished]:
-    """Runs until all cases are done or ``seconds`` have passed; what was finished, in the order of finishing."""
+def run(cases: list[Case], root: Path, processes: int, seconds: float, target: Any = work) -> list[Finished]:
+    """Runs until all cases are done or ``seconds`` have passed; what was finished, in the order of finishing.
+
+    A process that is killed costs the case it was at, which is named; the others go on.
+    """
     context = multiprocessing.get_context("spawn")
     counter, results = context.Value("i", 0), context.Queue()
+    at = context.Array("i", [-1] * processes, lock=False)
     deadline = time.monotonic() + seconds
     devices = gpus.visible()
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -96,7 +106,7 @@ def run(cases: list[Case], root: Path, processes: int, seconds: float) -> list[F
     for number in range(processes):
         if devices:  # before the process starts, so that it sees no other
             os.environ["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
-        worker = context.Process(target=work, args=(cases, counter, root, deadline, results), daemon=True)
+        worker = context.Process(target=target, args=(cases, counter, root, deadline, results, at, number), daemon=True)
         worker.start()
         workers.append(worker)
     if given is None:
@@ -107,9 +117,18 @@ def run(cases: list[Case], root: Path, processes: int, seconds: float) -> list[F
     while any(worker.is_alive() for worker in workers) and time.monotonic() < deadline + GRACE:
         _drain(results, finished, len(cases))
     _drain(results, finished, len(cases))
-    for worker in workers:
+    for worker, number in zip(workers, at, strict=True):
+        if worker.exitcode:  # not None (it is stopped below) and not 0
+            name = cases[number].id if number >= 0 else "between two cases"
+            finished.append(Finished(name, {}, _died(worker.exitcode)))
         worker.terminate()
     return finished
+
+
+def _died(status: int) -> str:
+    if status == -signal.SIGKILL:
+        return "its process was killed by the system, as one is that runs out of memory: fewer --processes"
+    return f"its process ended with status {status}"
 
 
 def _drain(results: Any, finished: list[Finished], total: int) -> None:

@@ -7,6 +7,7 @@ import pytest
 from benchmarks import fleet
 from benchmarks.grid import GridError, Overrides, build_claims, load_profile
 from fixtures import Store
+from tests.helpers_suite import killed_at_the_second
 from tests.miniature import write_model, write_text
 
 
@@ -112,3 +113,12 @@ def test_a_file_of_ids_says_which_and_in_what_order(profile, tmp_path, capsys):
     assert fleet.main(["--profile", str(profile), "--store", str(tmp_path), "--cases", str(wanted)]) == 2
     assert f"nearest: {found[1]}" in capsys.readouterr().err
     assert fleet.main(["--profile", str(profile), "--store", str(tmp_path), "--cases", str(tmp_path / "none")]) == 2
+
+
+def test_a_killed_process_is_named_with_the_case_it_was_at(profile, tmp_path):
+    cases, _ = fleet.pending(load_profile(str(profile)), Overrides(), Store(tmp_path))
+    done, died = fleet.run(cases, tmp_path, 1, 60.0, target=killed_at_the_second)
+    assert (done.case, done.problem) == (cases[0].id, "")
+    assert died.case == cases[1].id
+    assert "killed by the system" in died.problem
+    assert f"failed: {cases[1].id}: its process was killed" in fleet.summary([done, died], len(cases), 1.0, 1)
