@@ -94,8 +94,8 @@ def factorize(hessian: Tensor, damp: float, order: Tensor | None = None) -> Fact
 
 
 def factorize_all(hessians: list[Tensor], damp: float, orders: list[Tensor | None]) -> list[Factor]:
-    """``factorize`` for several Hessians of one size, on a GPU all at once, up to ``TOGETHER`` columns: as many launches
-    as one takes, but other rounding (library routines for batches).
+    """``factorize`` for several Hessians of one size, on a GPU all at once, up to ``TOGETHER`` columns: as many
+    launches as one takes, but other rounding (the library's routines for batches).
     """
     size, device = hessians[0].shape[0], hessians[0].device
     if len(hessians) == 1 or size > TOGETHER or device.type not in QUEUED:
@@ -110,6 +110,13 @@ def factorize_all(hessians: list[Tensor], damp: float, orders: list[Tensor | Non
         Factor(unit[i], diagonal[i], dead[i], damp, 0) if succeeded[i] else factorize(hessians[i], damp, orders[i])
         for i in range(len(hessians))
     ]
+
+
+def stacked(factors: list[Factor]) -> tuple[Tensor, Tensor]:
+    """``unit`` [factors, in, in] and ``diagonal`` [factors, in]; of one factor nothing is copied."""
+    if len(factors) == 1:
+        return factors[0].unit[None], factors[0].diagonal[None]
+    return torch.stack([one.unit for one in factors]), torch.stack([one.diagonal for one in factors])
 
 
 def _reordered(hessian: Tensor, order: Tensor | None) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from compressors import grid as grids
 from compressors import kernels
 from compressors.columns import COLUMN_BLOCK, edges, solve_block
-from compressors.factor import Factor, factorize_all
+from compressors.factor import Factor, factorize_all, stacked
 from compressors.kernels.columns import Grids, Plan, fits, run
 from compressors.method import Method
 from compressors.solving import Solved
@@ -137,7 +137,7 @@ def _round_fused(jobs: list[_Job], plan: Plan) -> None:
     rows = torch.cat([job.work.T for job in jobs])
     scale, zero = (torch.cat([getattr(job.lattice, name).T for job in jobs]) for name in ("scale", "zero"))
     group_of = torch.stack([job.group_of for job in jobs]).to(torch.int32)
-    unit, diagonal = (torch.stack([getattr(job.factor, name) for job in jobs]) for name in ("unit", "diagonal"))
+    unit, diagonal = stacked([job.factor for job in jobs])
     out = jobs[0].work.shape[1]
     run(rows, [out] * len(jobs), unit, diagonal, plan, Grids(scale, zero, group_of))
     for job, *found in zip(jobs, rows.split(out), scale.split(out), zero.split(out), strict=True):

@@ -17,7 +17,7 @@ from torch import Tensor
 from compressors import grid as grids
 from compressors import kernels, masks
 from compressors.columns import COLUMN_BLOCK, Pattern, edges, solve_block
-from compressors.factor import Factor, factorize_all
+from compressors.factor import Factor, factorize_all, stacked
 from compressors.gptq import fit_groups
 from compressors.kernels.columns import Grids, Plan, fits, run
 from compressors.method import Method, Target
@@ -127,7 +127,7 @@ def _prune_fused(weights: list[Tensor], factors: list[Factor], plan: Plan) -> li
     """
     whole = torch.cat(weights)
     work = torch.cat([whole.masked_fill(factor.dead, 0) for factor in factors])
-    unit, diagonal = (torch.stack([getattr(factor, name) for factor in factors]) for name in ("unit", "diagonal"))
+    unit, diagonal = stacked(factors)
     heights = [len(weight) for weight in weights]
     columns, grid = work.shape[1], None
     with full_precision():

@@ -21,7 +21,7 @@ from torch import Tensor
 from compressors import grid as grids
 from compressors import kernels
 from compressors.columns import COLUMN_BLOCK, edges
-from compressors.factor import Factor, factorize_all
+from compressors.factor import Factor, factorize_all, stacked
 from compressors.kernels import spqr as fused
 from compressors.method import Method
 from compressors.solving import Solved
@@ -92,9 +92,8 @@ def quantize_all(
         quantized = statbits < PLAIN_BITS
         if kernels.usable(weight) and fused.fits(size, statgroup, quantized):
             rows = torch.cat([work.T for work in works])
-            unit, diagonal = (torch.stack([getattr(factor, name) for factor in factors]) for name in Factor._fields[:2])
             outliers = fused.run(
-                rows, unit, diagonal, torch.cat(limits), bits=bits, size=size,
+                rows, *stacked(factors), torch.cat(limits), bits=bits, size=size,
                 levels=2**statbits - 1 if quantized else 0, statgroup=statgroup, integer=grid == "gptq",
             )  # fmt: skip
             works, kept = ([part.T for part in stack.split(len(weight))] for stack in (rows, outliers))

@@ -14,8 +14,9 @@ def fits(size: int, statgroup: int, quantized: bool) -> bool:
 
 
 def run(
-    work: Tensor, unit: Tensor, diagonal: Tensor, limits: Tensor, *, bits: int, size: int, levels: int, statgroup: int, integer: bool
-) -> Tensor:
+    work: Tensor, unit: Tensor, diagonal: Tensor, limits: Tensor, *,
+    bits: int, size: int, levels: int, statgroup: int, integer: bool,
+) -> Tensor:  # fmt: skip
     """Compress ``work`` [rows, columns] (float32, contiguous, on a GPU) in place; returns the outliers [rows, columns].
 
     ``unit`` [sets, columns, columns] and ``diagonal`` [sets, columns]: factors, each of as many rows as the others.
