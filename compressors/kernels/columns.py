@@ -41,7 +41,7 @@ class Plan(NamedTuple):
 
 
 class Grids(NamedTuple):
-    """``scale`` and ``zero`` [rows, groups]; of a factor's rows column j is in group ``group_of[factor, j]`` (int32)."""
+    """``scale`` and ``zero`` [rows, groups]; column j of a factor's rows is in ``group_of[factor, j]`` (int32)."""
 
     scale: Tensor
     zero: Tensor
