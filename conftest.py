@@ -32,6 +32,9 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["CALIBENCH_DATA"] = os.path.abspath(os.path.expanduser(data))
     if config.getoption("accept_terms"):
         os.environ["CALIBENCH_ACCEPT_TERMS"] = ",".join(config.getoption("accept_terms"))
+    if config.getoption("register"):
+        named = [*os.environ.get("CALIBENCH_COMPRESSORS", "").split(","), *config.getoption("register")]
+        os.environ["CALIBENCH_COMPRESSORS"] = ",".join(dict.fromkeys(filter(None, named)))
     if config.getoption("tasks_path"):
         os.environ["CALIBENCH_TASKS"] = os.path.abspath(config.getoption("tasks_path"))
     if config.getoption("dist", "no") == "load":

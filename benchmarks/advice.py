@@ -1,7 +1,7 @@
 """Rank candidate sources by a figure of which there is one value a draw, and say which cannot be told apart.
 
 Used twice by ``benchmarks.advise``: on the likeness to the target text, before anything is compressed, and on the
-damage found by a pilot. ``accuracy`` asks of finished records how good the first advice would have been.
+damage found by a pilot. ``accuracy`` asks of finished records how good either would have been.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,13 +19,15 @@ ALPHA = 0.05
 @dataclass(frozen=True)
 class Ranking:
     """Sources from best (lowest mean) to worst. ``tied`` are those that cannot be told from the first; ``detectable``
-    is the least difference of two means that could have been told (None: single draws, no spread known)."""
+    is the least difference of two means that could have been told (None: single draws, no spread known). ``needed``
+    draws each would show, with power .8, a difference like that of the first two (None: also if they are equal)."""
 
     order: tuple[str, ...]
     mean: dict[str, float]
     deviation: float | None
     tied: tuple[str, ...]
     detectable: float | None
+    needed: int | None = None
 
     @property
     def first(self) -> str:
@@ -64,7 +67,18 @@ def rank(values: Mapping[str, Sequence[float]], alpha: float = ALPHA) -> Ranking
         return factor * deviation * math.sqrt(1 / len(values[name]) + 1 / len(values[order[0]]))
 
     tied = tuple(name for name in others if mean[name] - mean[order[0]] <= bound(name))
-    return Ranking(order, mean, deviation, tied, max(bound(name) for name in others))
+    needed = _needed(mean[order[1]] - mean[order[0]], deviation, alpha / len(others))
+    return Ranking(order, mean, deviation, tied, max(bound(name) for name in others), needed)
+
+
+def _needed(difference: float, deviation: float, alpha: float) -> int | None:
+    """Draws of each of two sources that tell ``difference`` with power .8 (normal approximation)."""
+    from scipy.stats import norm
+
+    if difference <= 0:
+        return None
+    factor = float(norm.ppf(1 - alpha) + norm.ppf(0.8))
+    return max(2, math.ceil(2 * (factor * deviation / difference) ** 2))
 
 
 @dataclass(frozen=True)
@@ -86,9 +100,12 @@ class Hit:
     random_share: float
     sure: bool
     random_within: float
+    method: str = ""
 
 
-def judge(cell: str, likeness: Mapping[str, Sequence[float]], damage: Mapping[str, Sequence[float]]) -> Hit:
+def judge(
+    cell: str, likeness: Mapping[str, Sequence[float]], damage: Mapping[str, Sequence[float]], method: str = ""
+) -> Hit:
     """Compares the advice from ``likeness`` (lower is better) with what was found, one value a draw in both."""
     advice, truth = rank(likeness), rank(damage)
     least = truth.mean[truth.first]
@@ -106,6 +123,7 @@ def judge(cell: str, likeness: Mapping[str, Sequence[float]], damage: Mapping[st
         anyone / scale,
         advice.sure,
         (1 + len(truth.tied)) / len(damage),
+        method,
     )
 
 
@@ -130,3 +148,9 @@ def accuracy(hits: Sequence[Hit]) -> dict[str, float]:
         "sure": len(sure) / len(hits),
         **({"within_when_sure": float(np.mean(sure))} if sure else {}),
     }
+
+
+def summary(hits: Sequence[Hit]) -> dict[str, Any]:
+    """``accuracy`` of all cells, and under ``methods`` that of each method's."""
+    names = sorted({hit.method for hit in hits} - {""})
+    return {**accuracy(hits), "methods": {name: accuracy([h for h in hits if h.method == name]) for name in names}}

@@ -1,46 +1,64 @@
-"""How good the advice before compressing is, from finished records of models whose domains were scored."""
+"""How good advice is, before compressing and after a pilot: from finished records that scored several domains."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.advice import Hit, judge
+from fixtures.packing import DrawError
+from fixtures.records import canonical_json
 
 FAR = 2.0  # nats a token above the best domain: text that the dense model does not model is no target
 
 
-def found_hits(stores: Sequence[str], measure: str) -> list[Hit]:
-    """One ``Hit`` a (model, method, target domain), for the known-corpus models of the stores.
+def found_hits(stores: Sequence[str], measure: str) -> tuple[list[Hit], list[str]]:
+    """One ``Hit`` a (model, method, amount, target domain), for the known-corpus models of the stores; and, in words,
+    the draws that were left out because they cannot be made again as they were.
 
-    The target's own source is no candidate, nor are controls; a cell needs two sources with two draws.
+    The target's own text is no candidate, nor are controls; a cell needs two sources with two draws.
     """
-    import fixtures
-
-    damages, specs = gather(record for store in stores for record in fixtures.Store(store).records())
+    damages, draws = gather(_records(stores))
     likeness = _Likeness(measure)
+    hits, lost = [], {}
+    for cell, found in damages.items():
+        damage, like = {}, {}
+        for source, by in found.items():
+            try:
+                seen = [likeness(cell.model, cell.domain, draws[cell, source, seed]) for seed in by]
+            except DrawError as error:
+                lost[cell.model, source] = f"{cell.model}, {source}: {error}"
+                continue
+            if len(by) > 1:
+                damage[source], like[source] = list(by.values()), seen
+        if len(damage) > 1:
+            hits.append(judge(cell.name, like, damage, cell.method))
+    return hits, list(lost.values())
+
+
+def pilot_hits(stores: Sequence[str], draws: int) -> list[Hit]:
+    """One ``Hit`` a cell as in ``found_hits``: what a pilot of each source's first ``draws`` draws would have advised,
+    judged by its other draws, of which there must be two. Nothing is compressed.
+    """
+    damages, _ = gather(_records(stores))
     hits = []
-    for (model, method, domain, amount), found in sorted(damages.items()):
-        damage = {source: list(draws.values()) for source, draws in sorted(found.items()) if len(draws) > 1}
-        if len(damage) < 2:
-            continue
-        like = {
-            source: [likeness(model, domain, specs[model, amount, source, seed]) for seed in sorted(found[source])]
-            for source in damage
-        }
-        hits.append(judge(f"{model} {method} {domain}", like, damage))
+    for cell, found in damages.items():
+        held = {source: list(by.values()) for source, by in found.items() if len(by) >= draws + 2}
+        if len(held) > 1:
+            pilot = {source: values[:draws] for source, values in held.items()}
+            rest = {source: values[draws:] for source, values in held.items()}
+            hits.append(judge(cell.name, pilot, rest, cell.method))
     return hits
 
 
 def provenance(stores: Sequence[str]) -> dict[str, Any]:
     """Where the records of the stores come from: models, days they were made, devices, versions of torch."""
-    import fixtures
-
     found: dict[str, set[str]] = {"models": set(), "made": set(), "devices": set(), "torch": set()}
-    for record in (record for store in stores for record in fixtures.Store(store).records()):
-        if not record.case["model"].startswith("known-corpus-") or not record.nll:
-            continue
+    for record in _records(stores):
         environment = record.environment
         found["models"].add(record.case["model"])
         found["made"].add(record.created[:10])
@@ -49,39 +67,85 @@ def provenance(stores: Sequence[str]) -> dict[str, Any]:
     return {name: sorted(values) for name, values in found.items()}
 
 
-def gather(records: Any) -> tuple[dict[tuple, dict[str, dict[int, float]]], dict[tuple, dict[str, Any]]]:
-    """Damage (nats a token) by (model, method, domain, amount), then source, then seed; and the draws' manifests."""
+@dataclass(frozen=True, order=True)
+class TargetCell:
+    """What one advice is about; ``setting`` tells evaluations and ways to compute apart, which are never mixed."""
+
+    model: str
+    method: str
+    amount: str
+    domain: str
+    setting: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.model} {self.method} {self.amount} {self.domain}"
+
+
+Damages = dict[TargetCell, dict[str, dict[int, float]]]
+
+
+def gather(records: Iterable[Any]) -> tuple[Damages, dict[tuple[TargetCell, str, int], dict[str, Any]]]:
+    """Damage (nats a token) by cell, then source, then seed, all in order; and the manifest of every draw.
+
+    A source that holds text of the domain is no candidate for it.
+    """
     from reports.groups import CONTROLS, is_calibrated
 
-    dense: dict[str, dict[str, float]] = {}
-    losses: dict[tuple, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
-    specs: dict[tuple, dict[str, Any]] = {}
+    dense: dict[tuple[str, str], dict[str, float]] = {}
+    found: dict[TargetCell, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    draws: dict[tuple[TargetCell, str, int], dict[str, Any]] = {}
     for record in records:
-        model, method, spec = record.case["model"], record.case["method"], record.case["draw"]
-        if not model.startswith("known-corpus-") or not record.nll:
-            continue
+        case, spec = record.case, record.case["draw"]
+        setting = canonical_json([case[name] for name in ("evaluation", "dtype", "device")])
         loss = {domain: sum(scores.nll) / sum(scores.tokens) for domain, scores in record.nll.items()}
-        if method == "dense":
-            dense[model] = loss
-        elif spec is not None and is_calibrated(method) and spec["source"] not in CONTROLS:
-            amount = (spec["n_sequences"], spec["sequence_length"], spec["packing"], spec["bos"])
-            specs[model, amount, spec["source"], spec["seed"]] = spec
+        if case["method"] == "dense":
+            dense[case["model"], setting] = loss
+        elif spec is not None and spec["source"] not in CONTROLS and is_calibrated(case["method"]):
+            amount = f"{spec['n_sequences']}x{spec['sequence_length']}"
+            how = [spec["packing"], spec["bos"], spec["loader"], case["propagation"], case["batch_size"]]
             for domain, value in loss.items():
-                if domain != spec["source"]:
-                    losses[model, method, domain, amount][spec["source"]][spec["seed"]] = value
-    damages = {
-        key: {
-            source: {seed: value - dense[key[0]][key[2]] for seed, value in draws.items()}
-            for source, draws in by.items()
-        }
-        for key, by in losses.items()
-        if key[0] in dense and key[2] in dense[key[0]] and _is_near(dense[key[0]], key[2])
-    }
-    return damages, specs
+                if not _holds(spec["source"], domain, case["model"]):
+                    cell = TargetCell(case["model"], case["method"], amount, domain, canonical_json([setting, how]))
+                    found[cell][spec["source"]][spec["seed"]] = value
+                    draws[cell, spec["source"], spec["seed"]] = {**spec, "sha256": record.draw.get("sha256")}
+    return _damages(found, dense), draws
 
 
-def _is_near(losses: dict[str, float], domain: str) -> bool:
-    return losses[domain] <= min(losses.values()) + FAR
+def _damages(found: Damages, dense: dict[tuple[str, str], dict[str, float]]) -> Damages:
+    """The losses less those of the dense model, where it has them and models the domain at all."""
+    made: Damages = {}
+    for cell in sorted(found):
+        losses = dense.get((cell.model, json.loads(cell.setting)[0]), {})
+        if cell.domain in losses and losses[cell.domain] <= min(losses.values()) + FAR:
+            made[cell] = {
+                source: {seed: by[seed] - losses[cell.domain] for seed in sorted(by)}
+                for source, by in sorted(found[cell].items())
+            }
+    return made
+
+
+def _records(stores: Sequence[str]) -> Iterator[Any]:
+    """The records of known-corpus models that scored a domain as it is: no perturbed inputs, null controls, traces."""
+    import fixtures
+
+    for store in stores:
+        for record in fixtures.Store(store).records():
+            case = record.case
+            asked = case["evaluation"]
+            plain = not (case.get("control") or asked.get("inputs") or asked.get("trace"))
+            if case["model"].startswith("known-corpus-") and record.nll and plain:
+                yield record
+
+
+def _holds(source: str, domain: str, model: str) -> bool:
+    """Whether a source is made of the domain's own text, whatever was done to it."""
+    from fixtures.recipes import named
+
+    recipe = named(model)
+    if source == "corpus" and recipe is not None:
+        return domain in recipe.sources
+    return re.search(rf"(?<![\w-]){re.escape(domain)}(?![\w-])", source) is not None
 
 
 class _Likeness:
@@ -91,7 +155,7 @@ class _Likeness:
         self.measure = measure
         self._values: dict[tuple, float] = {}
         self._model: tuple[str, Any, Any] | None = None
-        self._references: dict[tuple[str, str], Any] = {}
+        self._references: dict[tuple[str, int, int], Any] = {}
         self._draws: dict[tuple, Any] = {}
 
     def __call__(self, model: str, domain: str, spec: dict[str, Any]) -> float:
@@ -108,12 +172,16 @@ class _Likeness:
         if self._model is None or self._model[0] != model:
             self._model, self._references, self._draws = (model, *fixtures.load_model(model)), {}, {}
         loaded, tokenizer = self._model[1:]
-        if (model, domain) not in self._references:
-            tokens = spec["n_sequences"] * spec["sequence_length"]
-            self._references[model, domain] = target_reference(domain, tokenizer, tokens, spec["sequence_length"])
+        length = spec["sequence_length"]
+        place = domain, spec["n_sequences"] * length, length
+        if place not in self._references:
+            self._references[place] = target_reference(domain, tokenizer, *place[1:])
         key = tuple(sorted(spec.items()))
         if key not in self._draws:
-            drawn = fixtures.draw_calibration_set(**{**spec, "tokenizer": tokenizer, "model": model})
+            wanted = {name: value for name, value in spec.items() if name != "sha256"}
+            drawn = fixtures.draw_calibration_set(**wanted, tokenizer=tokenizer, model=model)
+            if spec["sha256"] not in (None, drawn.sha256):
+                raise DrawError("its text, the tokenizer or the drawing code changed since")
             self._draws[key] = Reference("", drawn.token_ids)
-        found = similarity(self._draws[key], self._references[model, domain], loaded, [self.measure])
+        found = similarity(self._draws[key], self._references[place], loaded, [self.measure])
         return -MEASURES[self.measure] * found.values[self.measure]

@@ -4,10 +4,12 @@
 
 First, without compressing anything: how like the *target* (the text that the compressed model will be judged on) draws
 of every source are, in the inputs that the linears see and in n-grams. Then, with ``--pilot``, the model is compressed
-on a few draws of each and its loss on the target measured. Either answer says which sources cannot be told apart.
+on a few draws of each and its loss on the target measured. Either answer says which sources cannot be told apart. Of
+several targets, apart by commas, the mean counts.
 
-``--accuracy STORE`` reads finished records instead, and says how often the first advice would have been right. For
-known-corpus models the target is a domain that is no candidate: that the same text is best is no news.
+``--accuracy STORE`` reads finished records instead, and says how often the first advice would have been right, and how
+often that of a pilot of ``--seeds`` draws. For known-corpus models the target is a domain that is no candidate: that
+the same text is best is no news.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.advice import Hit, Ranking, accuracy, rank
+from benchmarks import advice_text as text
+from benchmarks.advice import rank, summary
 from benchmarks.grid import split_list
 
 MEASURE = "activation-distance"
@@ -36,18 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     problems = (fixtures.ModelError, fixtures.SourceError, fixtures.CapacityError, fixtures.PackageError)
     try:
-        if options.accuracy:
-            from benchmarks.advice_accuracy import found_hits, provenance
-
-            hits = found_hits(options.accuracy, MEASURE)
-            return _show_accuracy(hits, provenance(options.accuracy), options)
-        if options.seeds < 1:
-            raise ValueError(f"--seeds {options.seeds}: expected 1 or more draws of each source")
-        compressors.parse(options.method)
         if options.json and not Path(options.json).parent.is_dir():
             raise ValueError(f"--json {options.json}: no such folder")
+        if options.accuracy:
+            return _accuracy(options)
+        check(options)
         return _advise(options)
-    except (*problems, compressors.MethodError, ValueError) as error:
+    except (*problems, compressors.MethodError, fixtures.StoreError, ValueError) as error:
         print(f"advise: {error}", file=sys.stderr)
         return 2
 
@@ -56,66 +55,110 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.advise", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default="known-corpus-1m", help="whose calibration data it is (%(default)s)")
-    parser.add_argument("--method", default="wanda-0.5", help="compresses in the pilot (%(default)s)")
-    parser.add_argument("--sources", type=split_list, default=(), help="candidates, apart by commas")
-    parser.add_argument("--target", help="a source of text like that which the model will be used on")
-    parser.add_argument("--seeds", type=int, default=3, help="draws of each source (%(default)s)")
-    parser.add_argument("--sequences", type=int, default=32, help="sequences a draw (%(default)s)")
-    parser.add_argument("--length", type=int, default=256, help="tokens a sequence (%(default)s)")
-    parser.add_argument(
-        "--documents", type=int, default=32, help="documents of the target that a pilot scores (%(default)s)"
-    )
-    parser.add_argument("--slices", type=int, default=10, help="draws that a source is dealt into (%(default)s)")
-    parser.add_argument(
-        "--pilot", action="store_true", help="also compress on these draws and measure the target's loss"
-    )
-    parser.add_argument("--store", default="reports/out", help="records of the pilot (%(default)s)")
-    parser.add_argument("--device", default="cpu", help="where the model runs (%(default)s)")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there too")
-    parser.add_argument("--accuracy", metavar="STORE", action="append", help="judge this advice on finished records")
+    add = parser.add_argument
+    add("--model", default="known-corpus-1m", help="whose calibration data it is: a name or a folder (%(default)s)")
+    add("--method", default="wanda-0.5", help="compresses in the pilot (%(default)s)")
+    add("--sources", type=split_list, default=(), help="candidates, apart by commas")
+    add("--target", type=split_list, default=(), help="sources of text like that which the model will be used on")
+    add("--seeds", type=int, default=3, help="draws of each source (%(default)s)")
+    add("--sequences", type=int, default=32, help="sequences a draw (%(default)s)")
+    add("--length", type=int, default=256, help="tokens a sequence (%(default)s)")
+    add("--documents", type=int, default=32, help="documents of each target that a pilot scores (%(default)s)")
+    add("--slices", type=int, default=10, help="draws that a source is dealt into (%(default)s)")
+    add("--pilot", action="store_true", help="also compress on these draws and measure the target's loss")
+    add("--store", default="reports/out", help="records of the pilot (%(default)s)")
+    add("--device", default="cpu", help="where the model runs (%(default)s)")
+    add("--json", metavar="FILE", help="write the figures there too")
+    add("--accuracy", metavar="STORE", action="append", help="judge such advice on finished records; repeatable")
     return parser
 
 
-def _advise(options: argparse.Namespace) -> int:
+def check(options: argparse.Namespace) -> None:
+    """Raises ``ValueError`` (or the error of the source or method) for what would fail later, or say nothing."""
+    import compressors
+    import fixtures
+
     if len(options.sources) < 2 or not options.target:
-        raise ValueError("expected at least two --sources and a --target (the text that the model will be judged on)")
-    values, statistics = likeness(options)
+        raise ValueError(
+            "expected at least two --sources and a --target: the text that the model will be judged on, such as "
+            "--target text:mine.txt, or several for general use, --target web,news,dialogue"
+        )
+    twice = [name for name in options.sources if options.sources.count(name) > 1]
+    if twice:
+        raise ValueError(f"--sources names {twice[0]!r} twice; expected different candidates")
+    for option in ("seeds", "sequences", "documents", "slices"):
+        if getattr(options, option) < 1:
+            raise ValueError(f"--{option} {getattr(options, option)}: expected 1 or more")
+    if options.seeds > options.slices:
+        raise ValueError(f"--seeds {options.seeds}: a source is dealt into {options.slices} draws (see --slices)")
+    if not compressors.parse(options.method).calibrated:
+        raise ValueError(
+            f"--method {options.method} looks at no calibration data: every source gives the same weights; expected a "
+            "method that does, such as gptq-w4g64 or wanda-0.5"
+        )
+    for name in options.sources:
+        fixtures.get_source(name, options.model)
+    for name in options.target:
+        if not fixtures.get_source(name, options.model).has_text:
+            raise ValueError(f"--target {name}: it has no documents to measure a loss on; expected a source of text")
+        if options.pilot:
+            fixtures.held_out_documents(name, options.documents)
+
+
+def _advise(options: argparse.Namespace) -> int:
+    judges = ", ".join(options.target)
+    values, statistics, notes = likeness(options)
     before = rank({source: [row[MEASURE] for row in rows] for source, rows in values.items()})
-    print(f"# {options.method} on {options.model}, judged on {options.target}\n\n## Before compressing\n")
-    print(_table(before, values, statistics) + "\n\n" + verdict(before, "by likeness to the target"))
+    print(f"# {options.method} on {options.model}, judged on {judges}\n\n## Before compressing\n")
+    print(text.likeness_table(before, values, statistics, SHOWN) + "\n")
+    print("\n".join([*notes, text.verdict(before, "by likeness to the target")]))
     second = rank({source: [-row["jaccard-3"] for row in rows] for source, rows in values.items()})
     if second.first != before.first:
         print(f"Its n-grams name another first, {second.first}: take this advice as open until a pilot.")
-    print("\n" + _experience())
-    found: dict[str, Any] = {"measures": values, "before": before.__dict__}
+    print("\n" + text.experience(options.method))
+    found: dict[str, Any] = {"measures": values, "before": asdict(before)}
     if options.pilot:
-        damage = pilot(options)
+        damage, free = pilot(options)
         after = rank(damage)
-        print(f"\n## After a pilot of {options.seeds} draws each\n")
-        print("| source | loss on the target minus dense (nats a token) |\n|---|---:|")
-        print("\n".join(f"| {source} | {after.mean[source]:.4f} |" for source in after.order))
-        print("\n" + verdict(after, "by the pilot"))
-        found |= {"damage": damage, "after": after.__dict__}
+        print(f"\n## After a pilot of {options.seeds} draws each\n\n" + text.pilot_table(after, damage, free))
+        print("\n" + text.verdict(after, "by the pilot") + "\n" + text.stakes(after, free))
+        if said := text.experience(options.method, "pilot"):
+            print("\n" + said)
+        found |= {"damage": damage, "after": asdict(after), "without data": free}
     if options.json:
         Path(options.json).write_text(json.dumps(found, indent=1) + "\n")
     return 0
 
 
-def likeness(options: argparse.Namespace) -> tuple[dict[str, list[dict[str, float]]], dict[str, float]]:
-    """Measures of every draw of every source against the target, and the share of distinct tokens of each source."""
+def likeness(options: argparse.Namespace) -> tuple[dict[str, list[dict[str, float]]], dict[str, float], list[str]]:
+    """Measures of every draw of every source against the target (the mean over several), the share of distinct tokens
+    of each source, and what there is to say about the comparison."""
     import fixtures
-    from fixtures.similarity import similarity
+    from fixtures.similarity import Reference, similarity
 
-    model, tokenizer = fixtures.load_model(options.model, device=options.device)
-    reference = target_reference(options.target, tokenizer, options.sequences * options.length, options.length)
+    tokenizer, tokens = fixtures.load_tokenizer(options.model), options.sequences * options.length
+    references = [target_reference(name, tokenizer, tokens, options.length) for name in options.target]
+    # All draws first: a source with too little text is said before the model has run on the others.
+    draws = {
+        source: [Reference("", draw(options, source, seed, tokenizer)) for seed in range(options.seeds)]
+        for source in options.sources
+    }
+    model, _ = fixtures.load_model(options.model, device=options.device)
     values: dict[str, list[dict[str, float]]] = {}
-    kinds = {}
-    for source in options.sources:
-        draws = [draw(options, source, seed, tokenizer) for seed in range(options.seeds)]
-        values[source] = [similarity(ids, reference, model, SHOWN).values for ids in draws]
-        kinds[source] = float(np.mean([len(np.unique(ids)) / ids.size for ids in draws]))
-    return values, kinds
+    for source, sets in draws.items():
+        found = [[similarity(ids, reference, model, SHOWN).values for reference in references] for ids in sets]
+        values[source] = [{name: float(np.mean([row[name] for row in rows])) for name in SHOWN} for rows in found]
+    kinds = {
+        source: float(np.mean([len(np.unique(ids.token_ids)) / ids.token_ids.size for ids in sets]))
+        for source, sets in draws.items()
+    }
+    notes = [
+        f"{reference.name} has only {reference.token_ids.size} held-out tokens: compared at that amount, not at the "
+        f"{tokens} of a draw."
+        for reference in references
+        if reference.token_ids.size < tokens
+    ]
+    return values, kinds, notes
 
 
 def draw(options: argparse.Namespace, source: str, seed: int, tokenizer: Any) -> np.ndarray:
@@ -129,95 +172,74 @@ def draw(options: argparse.Namespace, source: str, seed: int, tokenizer: Any) ->
 
 
 def target_reference(target: str, tokenizer: Any, tokens: int, length: int) -> Any:
-    """Held-out text of the target, up to ``tokens`` tokens, as windows of ``length``."""
+    """Held-out text of the target, up to ``tokens`` tokens, as windows of ``length``; raises ``ValueError`` naming the
+    target if there is less than a window."""
     import fixtures
     from fixtures.known_corpus import stream_windows
     from fixtures.similarity import Reference
 
     texts = fixtures.get_source(target).split("held-out")["text"][:]
-    windows = stream_windows(tokenizer, texts, length)
+    try:
+        windows = stream_windows(tokenizer, texts, length)
+    except ValueError as error:
+        raise ValueError(f"--target {target}: {error} ({len(texts)} documents are held out)") from error
     return Reference(target, windows[: max(1, tokens // length)])
 
 
-def pilot(options: argparse.Namespace) -> dict[str, list[float]]:
-    """Loss on the target minus the dense model's, nats a token, one value a draw."""
+def pilot(options: argparse.Namespace) -> tuple[dict[str, list[float]], tuple[str, float] | None]:
+    """Loss on the target (the mean over several) minus the dense model's, nats a token, one value a draw; and that of
+    the method of the same kind that needs no calibration data, if there is one."""
     import fixtures
     from fixtures.runner import Runner
 
-    evaluation = fixtures.EvaluationSpec(domains=(options.target,), documents=options.documents)
+    evaluation = fixtures.EvaluationSpec(domains=options.target, documents=options.documents)
     runner = Runner(fixtures.Store(options.store))
 
     def loss(method: str, spec: Any) -> float:
         case = fixtures.Case(options.model, method, spec, evaluation, device=options.device)
-        scores = runner.run(case)[0].nll[options.target]
-        return sum(scores.nll) / sum(scores.tokens)
+        scores = [runner.run(case)[0].nll[target] for target in options.target]
+        return float(np.mean([sum(score.nll) / sum(score.tokens) for score in scores]))
+
+    def drawn(source: str, seed: int) -> Any:
+        return fixtures.DrawSpec(source, seed, options.sequences, options.length, slices=options.slices)
 
     dense = loss("dense", None)
-    damage: dict[str, list[float]] = {}
-    for source in options.sources:
-        for seed in range(options.seeds):
-            spec = fixtures.DrawSpec(source, seed, options.sequences, options.length, slices=options.slices)
-            damage.setdefault(source, []).append(loss(options.method, spec) - dense)
-    return damage
+    damage = {
+        source: [loss(options.method, drawn(source, seed)) - dense for seed in range(options.seeds)]
+        for source in options.sources
+    }
+    plain = without_data(options.method)
+    free = None if plain is None else (plain, loss(plain, drawn(options.sources[0], 0)) - dense)
+    return damage, free
 
 
-def verdict(ranking: Ranking, how: str) -> str:
-    """One sentence: the first choice, how sure, and what cannot be told from it."""
-    if ranking.deviation is None:
-        return f"{ranking.first} comes first {how}; with one draw of each there is no saying how sure that is."
-    if ranking.sure:
-        return f"{ranking.first} comes first {how}, and stands apart from all others (95 %, SD over draws)."
-    tied = ", ".join(ranking.tied)
-    return (
-        f"{ranking.first} comes first {how}, but cannot be told from {tied}: any of them will do, or more draws must "
-        f"decide (differences below {ranking.detectable:.3g} are not seen with these)."
-    )
+def without_data(method: str) -> str | None:
+    """The method that aims at the same without calibration data: magnitude for pruning, rounding for bits.
+
+    >>> without_data("sparsegpt-2of4"), without_data("gptq-w3g64:actorder=true"), without_data("sparsegpt-0.5-w4g64")
+    ('magnitude-2of4', 'rtn-w3g64', None)
+    """
+    import compressors
+
+    target = compressors.parse(method).target
+    plain = {"sparsity": "magnitude", "pattern": "magnitude", "bits": "rtn"}.get(target.kind)
+    return None if plain is None else f"{plain}-{target}"
 
 
-def _table(ranking: Ranking, values: dict[str, list[dict[str, float]]], kinds: dict[str, float]) -> str:
-    lines = [f"| source | {' | '.join(SHOWN)} | distinct tokens |", "|---|" + "---:|" * (len(SHOWN) + 1)]
-    for source in ranking.order:
-        means = [f"{np.mean([row[name] for row in values[source]]):.4g}" for name in SHOWN]
-        lines.append(f"| {source} | {' | '.join(means)} | {100 * kinds[source]:.1f} % |")
-    return "\n".join(lines)
+def _accuracy(options: argparse.Namespace) -> int:
+    from benchmarks.advice_accuracy import found_hits, pilot_hits, provenance
 
-
-def _experience() -> str:
-    path = Path(__file__).parents[1] / "reports" / "reference" / "advice.json"
-    if not path.is_file():
-        return "How often such advice is right has not been measured here yet: see --accuracy."
-    known = json.loads(path.read_text())
-    return _sentence(known["accuracy"], known["records"])
-
-
-def _sentence(found: dict[str, float], records: dict[str, Any]) -> str:
-    first, within = 100 * found["first"], 100 * found["within"]
-    said = (
-        f"On {', '.join(records['models'])} (records made {' and '.join(records['made'])} on "
-        f"{', '.join(records['devices'])}), such advice named the best source in {first:.0f} % of "
-        f"{found['cells']:.0f} cells and one not told from it in {within:.0f} % (a source taken at random: "
-        f"{100 * found['random_within']:.0f} %); its regret was "
-        f"{100 * found['regret']:.1f} % of the damage, that of a source taken at random "
-        f"{100 * found['random_regret']:.1f} %."
-    )
-    if "within_when_sure" in found:
-        said += (
-            f" It called itself sure in {100 * found['sure']:.0f} % of the cells, and named the best source or one not "
-            f"told from it in {100 * found['within_when_sure']:.0f} % of those."
-        )
-    return said
-
-
-def _show_accuracy(hits: list[Hit], records: dict[str, Any], options: argparse.Namespace) -> int:
-    found = accuracy(hits)
-    print("| cell | advised | best | within | regret (share of the damage) |\n|---|---|---|---|---:|")
-    for hit in hits:
-        print(
-            f"| {hit.cell} | {hit.advised} | {hit.best} | {'yes' if hit.within else 'no'} | {100 * hit.share:.1f} % |"
-        )
-    print("\n" + _sentence(found, records))
+    (hits, lost), records = found_hits(options.accuracy, MEASURE), provenance(options.accuracy)
+    for line in lost:
+        print(f"advise: left out, the draw cannot be made again: {line}", file=sys.stderr)
+    found: dict[str, Any] = {"accuracy": summary(hits), "records": records}
+    print(text.hit_table(hits) + "\n\n" + text.sentence(found["accuracy"], records))
+    tried = pilot_hits(options.accuracy, options.seeds)
+    if tried:
+        found["pilot"] = {"draws": options.seeds, **summary(tried)}
+        print("\n" + text.sentence(found["pilot"], records, "pilot"))
     if options.json:
-        Path(options.json).write_text(json.dumps({"accuracy": found, "records": records}, indent=1) + "\n")
+        Path(options.json).write_text(json.dumps(found, indent=1) + "\n")
     return 0
 
 

@@ -39,8 +39,9 @@ def run_probe(name: str, context: Context, cells: dict[str, Any], folder: Path) 
     rows = list(PROBES[name](context, cells))
     spent = time.perf_counter() - start
     text = json.dumps({"model": context.model, "seconds": spent, "probes": rows})
+    chosen = "".join(f"-{network}" for network in context.networks) if name == "network" else ""
     cell_names = "-".join(cells).replace("+", "") if len(cells) < 4 else f"{len(cells)}cells"
-    (folder / f"probes-{name}-{cell_names}.json").write_text(text, encoding="utf-8")
+    (folder / f"probes-{name}{chosen}-{cell_names}.json").write_text(text, encoding="utf-8")
     print(f"{name}: {len(rows)} rows of {', '.join(cells)} in {spent:.1f} s", flush=True)
 
 
@@ -53,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--probes", default=",".join(PROBES))
     parser.add_argument("--nets", type=int, default=3, help="networks on each set")
     parser.add_argument("--epochs", type=int, default=300)
+    parser.add_argument("--networks", help="of the probe network: resnet18,vit (default: both)")
     parser.add_argument("--images", help="where the images are (default: CALIBENCH_IMAGES)")
     options = parser.parse_args(arguments)
     try:
@@ -77,7 +79,8 @@ def _run(options: argparse.Namespace) -> int:
     known = model.images
     shape = Shape(known.channels, known.size, known.classes, model.width, model.depth)
     splits = load_images(known.name, options.images)
-    context = Context(options.model, splits, shape, known, options.nets, options.epochs, device)
+    networks = tuple(options.networks.split(",")) if options.networks else ()
+    context = Context(options.model, splits, shape, known, options.nets, options.epochs, device, networks)
     names = options.cells.split(",") if options.cells else []
     cells = read_cells(options.folder, names, device)
     cells = {name: cells[name] for name in names or cells}

@@ -10,14 +10,13 @@ take is decided by whoever reads the rows. Cells that differ only in ``+mdt`` ar
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from benchmarks.study_files import StudyFiles
 
 RATIOS = tuple(round(0.1 * k, 1) for k in range(10))
 MDT = 0.3
@@ -37,7 +36,9 @@ def parse_cell(text: str) -> tuple[str, int, float, str]:
 
 
 def calibration_pixels(splits: Any, distilled: Any, nets: int, device: str) -> Iterator[tuple[str, Any, Any]]:
-    """(source, pixels [1 or nets in all, n, ...], labels [n]) of every calibration source; matched ones by set."""
+    """(source, pixels [1 or nets in all, n, ...], labels [n]) of every calibration source; matched ones by set, where
+    as many images are held out.
+    """
     import torch
 
     from compressors.distillation.images import Images
@@ -46,10 +47,13 @@ def calibration_pixels(splits: Any, distilled: Any, nets: int, device: str) -> I
     yield "distilled", distilled.pixels.repeat_interleave(nets, 0), distilled.labels
     held = splits["held-out"]
     pixels, labels = torch.tensor(held.pixels, device=device), torch.tensor(held.labels, device=device)
-    ipc = len(distilled.labels) // int(distilled.labels.max() + 1)
-    every = Images(pixels, labels, int(distilled.labels.max() + 1))
-    index = every.draw(ipc, [stream(run.seed, "matched", device) for run in distilled.runs]).flatten(1)
-    yield "real-matched", pixels[index].repeat_interleave(nets, 0), labels[index[0]]
+    classes = int(distilled.labels.max()) + 1
+    ipc, every = len(distilled.labels) // classes, Images(pixels, labels, classes)
+    if ipc <= min(every.counts):
+        index = every.draw(ipc, [stream(run.seed, "matched", device) for run in distilled.runs]).flatten(1)
+        yield "real-matched", pixels[index].repeat_interleave(nets, 0), labels[index[0]]
+    else:
+        print(f"real-matched is left out: {min(every.counts)} images a class are held out, not {ipc}", flush=True)
     yield "real", pixels[None], labels
 
 
@@ -99,21 +103,6 @@ def fits(
     return found
 
 
-def spectrum(images: Any) -> Any:
-    """Effective rank [sets]: exp of the entropy of the singular values of centred rows (Roy and Vetterli, 2007)."""
-    import torch
-
-    rows = images.flatten(2).double()
-    rows = (rows - rows.mean(1, keepdim=True)).cpu()
-    # Of the small products of rows, on the host: a GPU takes a second for each of many little decompositions.
-    products = rows @ rows.transpose(1, 2)
-    lost = ~products.isfinite().all(-1).all(-1)  # images that ran away have no rank
-    values = torch.linalg.eigvalsh(products.nan_to_num(0, 0, 0)).clamp(min=0).sqrt()
-    values[lost] = torch.nan
-    share = values / values.sum(-1, keepdim=True)
-    return torch.exp(-(share * share.clamp(min=1e-300).log()).sum(-1))
-
-
 def study(
     distilled: Any, shape: Any, splits: Any, recipe: Any, nets: int, device: str, label: str, image_set: Any
 ) -> list[dict[str, Any]]:
@@ -121,7 +110,7 @@ def study(
     import torch
 
     from benchmarks.confidence_scores import COLUMNS, losses, scores
-    from benchmarks.study_looks import looks
+    from benchmarks.study_looks import looks, spectrum
     from compressors.confidence.temperature import bisect
     from compressors.distillation import fused
     from compressors.distillation.training import Trainer
@@ -192,53 +181,79 @@ def arguments_of(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def run_group(backbone: str, ipc: int, cells: list[tuple[float, str, str]], splits: Any, options: Any) -> None:
-    """Distils the cells of one backbone and number of images, and writes their rows and images."""
-    import torch
-
-    from compressors.distillation.backbones import Distilled, distil
+    """Distils the cells of one backbone and number of images, and writes their images, then rows cell by cell."""
+    from benchmarks.study_files import of
     from compressors.distillation.convnet import Shape
-    from compressors.distillation.images import Images
-    from compressors.distillation.masking import Run
-    from compressors.distillation.schedules import COLOR, DIGITS, PUBLISHED, Budget
+    from compressors.distillation.schedules import COLOR, DIGITS
     from compressors.distillation.training import Recipe
     from fixtures.images import image_model
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     model = image_model(options.model)
-    known, train = model.images, splits["train"]
-    pixels, labels = (torch.tensor(array, device=device) for array in (train.pixels, train.labels))
+    known = model.images
     shape = Shape(known.channels, known.size, known.classes, model.width, model.depth)
     strategies = COLOR if known.mirrored else DIGITS
-    ratios = list(dict.fromkeys(ratio for ratio, _, _ in cells))
+    files, made = images_of(backbone, ipc, list(dict.fromkeys(r for r, _, _ in cells)), shape, splits, options)
+    rows = files.rows(made)
+    for ratio, loss, text in cells:
+        augmented = options.recipe == "augmented" or (not options.recipe and backbone not in ("dc", "random"))
+        epochs = options.epochs or (1000 if augmented else 300)
+        recipe = Recipe(epochs, loss=loss, strategies=strategies if augmented else ())
+        here = [row for row in rows if (row["cell"], row["epochs"]) == (text, epochs)]
+        if len(here) == options.seeds * options.nets:
+            print(f"{text}: {len(here)} rows are there", flush=True)
+            continue
+        rows = [row for row in rows if row not in here]
+        rows += study(of(made, ratio), shape, splits, recipe, options.nets, made.pixels.device.type, text, known)
+        files.write(made, rows)
+
+
+def images_of(
+    backbone: str, ipc: int, ratios: list[float], shape: Any, splits: Any, options: Any
+) -> tuple[StudyFiles, Any]:
+    """The files of a group and its distilled images: those that are there, or made now and kept at once."""
+    import torch
+
+    from compressors.distillation.backbones import distil
+    from compressors.distillation.images import Images
+    from compressors.distillation.masking import Run
+    from compressors.distillation.schedules import COLOR, DIGITS, PUBLISHED, Budget
+    from fixtures.image_runner import code_hash
+    from fixtures.images import image_model
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     runs = [Run(seed, ratio) for ratio in ratios for seed in seeds]
     budget = Budget(round(options.share * PUBLISHED.get(backbone, 0)), options.real)
-    half = device == "cuda" and not options.no_half
-    images = Images(pixels, labels, known.classes)
+    half, graphs = device == "cuda" and not options.no_half, not options.no_graphs
+    # Named after masks only where all have them: cells with and without do not take each other's place.
+    name, seed = f"{backbone}-ipc{ipc}" + "-mdt" * all(ratios), f"s{options.first_seed}"
+    facts = {
+        "model": options.model, "classes": shape.classes, "ipc": ipc, "runs": [[run.seed, run.mdt] for run in runs],
+        "iterations": budget.iterations, "real": budget.batch_real, "half": half, "device": device,
+        "torch": torch.__version__, "code": code_hash(),
+    }  # fmt: skip
+    plain = StudyFiles(options.out / f"{name}-{seed}", facts)
+    files = StudyFiles(options.out / f"{name}-{options.recipe}-{seed}", facts) if options.recipe else plain
     start = time.perf_counter()
+    for there in (files, plain):  # networks trained in another way learn the same images
+        if (found := there.kept(backbone, runs, device)) is not None:
+            print(f"{backbone}-ipc{ipc}: {len(runs)} sets are there", flush=True)
+            if there is not files:
+                files.keep(found)
+            return files, found
 
     def progress(done: int, of: int) -> None:
         if done % max(1, of // 10) == 0:
             print(f"{backbone}-ipc{ipc}: {done} of {of} iterations, {time.perf_counter() - start:.1f} s", flush=True)
 
-    made = distil(backbone, shape, images, ipc, runs, budget, strategies, half, not options.no_graphs, progress)
+    pixels, labels = (torch.tensor(array, device=device) for array in (splits["train"].pixels, splits["train"].labels))
+    images = Images(pixels, labels, shape.classes)
+    strategies = COLOR if image_model(options.model).images.mirrored else DIGITS
+    made = distil(backbone, shape, images, ipc, runs, budget, strategies, half, graphs, progress)
     spent = f"{budget.iterations} iterations ({made.share or 0:.1%} of the published) in {made.seconds:.1f} s"
     print(f"{backbone}-ipc{ipc}: {len(runs)} sets, {spent}", flush=True)
-    rows = []
-    for ratio, loss, text in cells:
-        part = [k for k, run in enumerate(runs) if run.mdt == ratio]
-        augmented = options.recipe == "augmented" or (not options.recipe and backbone not in ("dc", "random"))
-        epochs = options.epochs or (1000 if augmented else 300)
-        recipe = Recipe(epochs, loss=loss, strategies=strategies if augmented else ())
-        mine = tuple(runs[k] for k in part)
-        subset = Distilled(backbone, mine, made.pixels[part], made.labels, made.share, made.losses, made.seconds)
-        rows += study(subset, shape, splits, recipe, options.nets, device, text, known)
-    options.out.mkdir(parents=True, exist_ok=True)
-    kind = ["mdt"] * all(ratios) + [options.recipe] * bool(options.recipe)  # not to overwrite the cells without masks
-    stem = options.out / "-".join([f"{backbone}-ipc{ipc}", *kind, f"s{options.first_seed}"])
-    np.savez_compressed(stem.with_suffix(".npz"), pixels=made.pixels.half().cpu().numpy())
-    text = json.dumps({"model": options.model, "seconds": made.seconds, "rows": rows})
-    stem.with_suffix(".json").write_text(text, encoding="utf-8")
+    files.keep(made)
+    return files, made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -71,12 +71,13 @@ def pending(
 def work(cases: list[Case], counter: Any, root: Path, deadline: float, results: Any, at: Any, place: int) -> None:
     """One process: the next case that nobody has taken, until none is left or the time is up.
 
+    It ends, too, when the process that started it is gone: a fleet that was killed goes on with nothing.
     ``at[place]`` is the number of the case at work, -1 before the first one and at the end.
     """
     from fixtures.runner import Runner
 
-    runner = Runner(Store(root))
-    while time.monotonic() < deadline:
+    runner, parent = Runner(Store(root)), multiprocessing.parent_process()
+    while time.monotonic() < deadline and (parent is None or parent.is_alive()):
         with counter.get_lock():
             number = counter.value
             counter.value += 1

@@ -1,8 +1,8 @@
 """``python -m benchmarks.gate BASELINE CANDIDATE``: the regression gate on two folders of lm-eval results.
 
 Each folder holds what ``lm_eval --log_samples --output_path FOLDER`` wrote, for one run or for several seeds. The
-informative tasks are pooled into one decision; the tasks are shown for diagnosis. Exit status: 0 pass, 1 fail, 2 cannot
-be read, 6 undecided under ``--strict-gates``.
+informative tasks are pooled into one decision; the tasks are shown for diagnosis. Exit status: 0 pass, or undecided
+without ``--strict-gates``; 1 fail; 2 cannot be read; 6 undecided under ``--strict-gates``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import gate_outputs, github
 from benchmarks.gates_change import judgement, of_answers
 from benchmarks.gates_samples import TaskRuns, read_folder
 from benchmarks.gates_settings import GateError
@@ -117,25 +118,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--alpha", type=float, default=0.05)
     parser.add_argument("--metric", help="metric to pair, e.g. acc_norm (default: acc or exact_match)")
     parser.add_argument("--strict-gates", action="store_true", help=f"exit {UNDECIDED} unless the gate passes")
-    parser.add_argument("-o", "--out", type=Path, default=Path("reports/out/gate"), help="folder of the report")
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        default=Path("reports/out/gate"),
+        help="folder of the report: gate.html, .md, .json and .xml (JUnit); default reports/out/gate",
+    )
     options = parser.parse_args(arguments)
     if not 0 < options.margin < 1 or not 0 < options.alpha < 1:
         parser.error("--margin and --alpha are shares between 0 and 1, such as 0.02")
     try:
+        gate_outputs.refuse_overlap(options.baseline, options.candidate)
         sides = [read_folder(folder, options.metric) for folder in (options.baseline, options.candidate)]
         verdicts = compare(sides[0], sides[1], options.margin, options.alpha)
         write_text(options.out / "gate.json", json.dumps([v.to_dict() for v in verdicts], indent=1) + "\n")
         names = [str(options.baseline), str(options.candidate)]
         write_text(options.out / "gate.html", page(verdicts, names))
+        write_text(options.out / "gate.md", summary := gate_outputs.markdown(verdicts, names))
+        write_text(options.out / "gate.xml", gate_outputs.junit(verdicts))
+        github.write_step_summary(summary)
     except (GateError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     from reports.terminal import verdict_text
 
+    for role, folder, side in zip(("baseline", "candidate"), (options.baseline, options.candidate), sides, strict=True):
+        print(gate_outputs.what_was_read(role, folder, side))
     print(verdict_text(verdicts[0]))
     for verdict in verdicts[1:]:
         print(f"  for diagnosis: {verdict_text(verdict)}")
-    print(f"report: {options.out / 'gate.html'}")
+    print(f"report: {options.out / 'gate.html'} (also .md, .json, and .xml for JUnit)")
+    for line in gate_outputs.annotations(verdicts[0]):
+        print(line)
     return EXIT.get(verdicts[0].outcome, UNDECIDED if options.strict_gates else 0)
 
 

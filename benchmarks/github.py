@@ -29,12 +29,15 @@ def failure_annotations(verdicts: list[Verdict]) -> list[str]:
     if os.environ.get("GITHUB_ACTIONS") != "true":
         return []
     failed = [verdict for verdict in verdicts if verdict.outcome == "fail"]
-    lines = [
-        f"::error title={_escape(verdict.id, True)}::{_escape(verdict.reason)}" for verdict in failed[:ANNOTATIONS]
-    ]
+    lines = [annotation("error", verdict.id, verdict.reason) for verdict in failed[:ANNOTATIONS]]
     if len(failed) > ANNOTATIONS:
         lines[-1] = f"::error title=calibench::{len(failed)} gates failed; the report lists them all"
     return lines
+
+
+def annotation(level: str, title: str, text: str) -> str:
+    """One workflow command; ``level`` is error, warning or notice."""
+    return f"::{level} title={_escape(title, True)}::{_escape(text)}"
 
 
 def _escape(text: str, attribute: bool = False) -> str:

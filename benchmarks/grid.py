@@ -14,7 +14,8 @@ from typing import Any
 
 from benchmarks import axes
 from benchmarks.axes import GridError
-from fixtures.records import Case, DrawSpec, EvaluationSpec
+from benchmarks.measures import evaluation_spec
+from fixtures.records import Case, DrawSpec
 
 PROFILES = Path(__file__).resolve().parent / "profiles"
 # Each is a file benchmarks/test_<question>.py, which runs the cases of the grids that name it.
@@ -47,6 +48,8 @@ class Overrides:
     seeds: tuple[int, ...] | None = None
     tasks: tuple[str, ...] | None = None
     items: int | None = None
+    domains: tuple[str, ...] | None = None
+    documents: int | None = None
     sequences: int | None = None
     length: int | None = None
     slices: int | None = None
@@ -157,37 +160,6 @@ def canonical_method(text: str) -> str:
         raise GridError(f"--methods: {error}") from error
 
 
-def _evaluation(table: dict[str, Any], overrides: Overrides) -> EvaluationSpec:
-    import fixtures
-    from fixtures.task_ready import check_splits
-
-    table = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
-    try:
-        spec = EvaluationSpec(**table)
-    except TypeError as error:
-        raise GridError(f"--profile: [grid.evaluation]: {error}") from error
-    if spec.inputs:
-        from fixtures.perturb import perturbation
-
-        try:
-            perturbation(spec.inputs)
-        except fixtures.SourceError as error:
-            raise GridError(f"--profile: [grid.evaluation]: inputs: {error}") from error
-    changes: dict[str, Any] = {}
-    if overrides.tasks is not None:
-        changes["tasks"] = overrides.tasks
-    if overrides.items is not None:
-        changes["items"] = overrides.items or None
-    spec = dataclasses.replace(spec, **changes)
-    for name in spec.tasks:
-        try:
-            fixtures.check_task(name)
-            check_splits(name)
-        except fixtures.TaskError as error:
-            raise GridError(f"--tasks: {error}") from error
-    return spec
-
-
 def build_cases(profile: dict[str, Any], overrides: Overrides) -> list[Case]:
     """Every case of the profile, in the order in which they run: cases of one model are neighbours, dense first.
 
@@ -265,7 +237,7 @@ def _difference(one: Case, other: Case) -> str:
 def _grid_cases(
     grid: dict[str, Any], models: list[str], methods: list[str], sources: list[str], overrides: Overrides
 ) -> Iterable[Case]:
-    evaluation = _evaluation(grid.get("evaluation", {}), overrides)
+    evaluation = evaluation_spec(grid.get("evaluation", {}), overrides)
     seeds = overrides.seeds if overrides.seeds is not None else parse_seeds(str(grid["seeds"]))
     settings = {
         name: getattr(overrides, name) if getattr(overrides, name) is not None else grid[name]

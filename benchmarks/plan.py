@@ -9,7 +9,7 @@ from benchmarks.estimate import estimate
 from benchmarks.estimate_images import estimate_images
 from compressors.distillation.schedules import PUBLISHED
 from fixtures.image_cases import ImageCase
-from fixtures.records import Case
+from fixtures.records import Case, DrawSpec, EvaluationSpec
 
 
 def plan(cases: list[Case], images: Sequence[ImageCase] = ()) -> str:
@@ -19,20 +19,52 @@ def plan(cases: list[Case], images: Sequence[ImageCase] = ()) -> str:
 
 
 def _language(cases: list[Case]) -> str:
-    counts = Counter((case.model, case.method) for case in cases)
+    groups: dict[tuple[str, str], list[Case]] = {}
+    for case in cases:
+        groups.setdefault((case.model, case.method), []).append(case)
     lines = [f"{'model':<32} {'method':<28} {'cases':>6}  draws"]
-    for (model, method), count in counts.items():
-        group = [case.draw for case in cases if (case.model, case.method) == (model, method) and case.draw]
-        what = "no calibration"
-        if group:
-            sources = sorted({draw.source for draw in group})
-            shape = f"{group[0].n_sequences} x {group[0].sequence_length}"
-            what = f"{len({draw.seed for draw in group})} of {shape} tokens from {', '.join(sources)}"
-        lines.append(f"{model:<32} {method:<28} {count:>6}  {what}")
+    for (model, method), group in groups.items():
+        lines.append(f"{model:<32} {method:<28} {len(group):>6}  {_draws(group)}")
     tokens = sum(case.draw.n_sequences * case.draw.sequence_length for case in cases if case.draw)
     lines.append(f"{len(cases)} cases, {tokens:,} calibration tokens")
+    lines += [
+        f"{count:,} of them scored on {_scored(spec)}" for spec, count in Counter(c.evaluation for c in cases).items()
+    ]
     lines.append(f"{estimate(cases)} (from measured rates; processes that share a GPU take less)")
     return "\n".join(lines)
+
+
+def _draws(cases: Sequence[Case]) -> str:
+    """Draws, sequences x length and sources of each amount: ``10 of 44 x 512 tokens from c4; 10 of ...``."""
+    shapes: dict[tuple[int, int], list[DrawSpec]] = {}
+    for case in cases:
+        if case.draw:
+            shapes.setdefault((case.draw.sequence_length, case.draw.n_sequences), []).append(case.draw)
+    alike: dict[tuple[int, int, str], list[int]] = {}  # amounts of the same draws
+    for (length, amount), draws in sorted(shapes.items()):
+        sources = ", ".join(sorted({draw.source for draw in draws}))
+        alike.setdefault((len({draw.seed for draw in draws}), length, sources), []).append(amount)
+    said = [
+        f"{seeds} of {', '.join(map(str, amounts))} x {length} tokens from {sources}"
+        for (seeds, length, sources), amounts in alike.items()
+    ]
+    return "; ".join(said) or "no calibration"
+
+
+def _scored(spec: EvaluationSpec) -> str:
+    """``9 tasks (arc_easy, ...), 500 items each at most, and the loss on 7 texts (...)``."""
+    parts = []
+    if spec.tasks:
+        items = "all items" if spec.items is None else f"{spec.items:,} items each at most"
+        parts.append(f"{_counted(len(spec.tasks), 'task')} ({', '.join(spec.tasks)}), {items}")
+    if spec.domains:
+        documents = f"{spec.documents} documents of {spec.document_tokens:,} tokens at most"
+        parts.append(f"the loss on {_counted(len(spec.domains), 'text')} ({', '.join(spec.domains)}), {documents}")
+    return ", and ".join(parts) + (f", words of prompts changed ({spec.inputs})" if spec.inputs else "")
+
+
+def _counted(number: int, name: str) -> str:
+    return f"{number} {name}{'s' * (number != 1)}"
 
 
 def _images(cases: Sequence[ImageCase]) -> str:

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks import github, judging, options, selection, sharding
+from benchmarks import github, judging, options, selection, sharding, starting
 from benchmarks.controls import with_controls
-from benchmarks.devices import missing_device
 from benchmarks.gates_settings import Settings
 from benchmarks.grid import QUESTIONS, GridError, Overrides, build_cases, build_questions, load_profile
 from benchmarks.progress import Progress, StageFile
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from fixtures.image_runner import ImageRunner
     from fixtures.runner import Runner
     from fixtures.store import Store
-
-OTHERS = ("speed", "claims")  # marks of what is no cell of the grid, and writes no record
 
 
 class Session:
@@ -151,28 +148,7 @@ class Session:
             judging.load_baseline(self.profile)
         except (GridError, ValueError) as error:
             raise pytest.UsageError(str(error)) from error
-        runs = not (self.config.option.collectonly or self.config.getoption("judge_only"))
-        if self.config.getoption("dry_run"):
-            from benchmarks.plan import plan
-
-            self.progress.terminal.write_line(plan(cases, images))
-            pytest.exit("dry run: nothing was run", returncode=0)
-        if problem := missing_device([*cases, *images]) if runs else "":
-            raise pytest.UsageError(problem)
-        if runs and not self._asks_for(*OTHERS):
-            self._check_store()
-
-    def _asks_for(self, *marks: str) -> bool:
-        return any(mark in (self.config.option.markexpr or "") for mark in marks)
-
-    def _check_store(self) -> None:
-        """Before hours of work that could not be kept."""
-        from fixtures.files import StoreError, check_writable
-
-        try:
-            check_writable(self.root)
-        except StoreError as error:
-            raise pytest.UsageError(str(error)) from error
+        starting.check(self.config, self.root, cases, images)
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """``--judge-only`` runs no case. Speed cases and claims run only when asked for (``-m``): the first mean
@@ -183,9 +159,9 @@ class Session:
         def dropped(item: pytest.Item) -> bool:
             if selection.without_case(item):
                 return True  # a question that no grid asks: not there, rather than skipped
-            for name in OTHERS:
+            for name in starting.OTHERS:
                 if item.get_closest_marker(name):
-                    return not self._asks_for(name)
+                    return not starting.asks_for(config, name)
             return judge_only and selection.is_case(item)
 
         gone = [item for item in items if dropped(item)]

@@ -57,7 +57,7 @@ def plain_table(found: Sequence[Sets]) -> list[str]:
 def calibrated_table(found: Sequence[Sets], source: str) -> list[str]:
     """ECE after each calibrator, fitted on one source."""
     lines = ["| trained on | none | " + " | ".join(CALIBRATORS) + " | T exact |", "|---" * (len(CALIBRATORS) + 3) + "|"]
-    for s in found:
+    for s in (sets for sets in found if sets.has(source)):
         cells = [cell(s, lambda r: 100 * r["none"][ECE])]
         cells += [cell(s, partial(of, source=source)) for of in CALIBRATORS.values()]
         cells.append(cell(s, lambda r: r["sources"][source]["exact"]["T"][0], 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 
@@ -43,6 +44,8 @@ def table(names: list[str]) -> str:
 
 if __name__ == "__main__":
     try:
-        print(table(sys.argv[1:]))
+        print(table(sys.argv[1:]), flush=True)
     except MethodError as error:
         sys.exit(str(error))
+    except BrokenPipeError:  # `| head` has read enough; Python would complain again when it closes the pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

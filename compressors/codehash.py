@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import hashlib
 import json
-from importlib.util import find_spec
+from importlib.util import find_spec, resolve_name
 from pathlib import Path
 
 from compressors.method import Method, parse
@@ -27,7 +28,8 @@ RECONSTRUCTION = "compressors.reconstruction"  # what the suffixes run; not in t
 
 def code_hash(method: Method | str) -> str:
     """sha256 (hex) over the method's resolved settings and the syntax trees of its file, the walker, the statistics
-    and every file of this package they import. Comments, docstrings and layout do not count. Imports no torch.
+    and every file of this package (of their own, for an algorithm from elsewhere) that they import. Comments,
+    docstrings and layout do not count. Imports no torch.
 
     A file is read once a process: the hash is that of the code which runs, not of what an editor saved meanwhile.
     """
@@ -68,13 +70,16 @@ def _closure(names: list[str]) -> dict[str, str]:
 def _read(name: str) -> tuple[str, tuple[str, ...]]:
     """A module's code without docstrings, and the modules of this package that it imports."""
     tree = _tree(name)
+    roots = {"compressors", name.split(".")[0]}
     imported: list[str] = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "compressors":
-            inner = [f"{node.module}.{alias.name}" for alias in node.names]
-            imported += [node.module, *[path for path in inner if _file_of(path)]]
+        if isinstance(node, ast.ImportFrom):
+            module = _absolute(node, name)
+            if module.split(".")[0] in roots:
+                inner = [f"{module}.{alias.name}" for alias in node.names]
+                imported += [path for path in (module, *inner) if path == module or _is_module(path)]
         elif isinstance(node, ast.Import):
-            imported += [alias.name for alias in node.names if alias.name.split(".")[0] == "compressors"]
+            imported += [alias.name for alias in node.names if alias.name.split(".")[0] in roots]
     return dump(_without_docstrings(tree)), tuple(imported)
 
 
@@ -82,6 +87,28 @@ def _file_of(name: str) -> str | None:
     """The file of a module of this package, or None if there is no such module; found without importing it."""
     path = Path(__file__).parent.joinpath(*name.split(".")[1:]).with_suffix(".py")
     return str(path) if path.is_file() else None
+
+
+def _absolute(node: ast.ImportFrom, name: str) -> str:
+    """The module that ``from ... import`` names in the module ``name``; empty if it leads out of its package."""
+    if not node.level:
+        return node.module or ""
+    spec = find_spec(name)
+    package = name if spec is not None and spec.submodule_search_locations is not None else name.rpartition(".")[0]
+    with contextlib.suppress(ImportError):
+        return resolve_name("." * node.level + (node.module or ""), package)
+    return ""
+
+
+def _is_module(name: str) -> bool:
+    """Whether a dotted name is a module with a source file, rather than something that a module holds."""
+    if name.split(".")[0] == "compressors":
+        return bool(_file_of(name))
+    try:
+        spec = find_spec(name)
+    except ModuleNotFoundError:  # its parent is no package
+        return False
+    return spec is not None and spec.has_location
 
 
 def _tree(name: str) -> ast.Module:

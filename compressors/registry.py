@@ -2,13 +2,27 @@
 
 A new algorithm is one file in this package with a function ``solve`` (see ``compressors/solving.py``) and one entry
 here.
+
+Algorithms of other packages join it without an edit: a module that calls ``register`` when it is imported is named by
+the environment variable ``CALIBENCH_COMPRESSORS`` (several apart by commas), or by an entry point of the group
+``calibench.compressors``.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from importlib import import_module
+from importlib.metadata import entry_points
 from types import MappingProxyType
+
+VARIABLE = "CALIBENCH_COMPRESSORS"
+GROUP = "calibench.compressors"
+
+
+class MethodError(ValueError):
+    """A method that does not exist, is spelled wrongly or does not fit the model."""
 
 
 @dataclass(frozen=True)
@@ -160,8 +174,15 @@ RECONSTRUCTION_SETTINGS = {
 }
 
 
+_imported: set[str] = set()  # modules of others that were asked for
+
+
 def algorithms() -> Mapping[str, Algorithm]:
-    """Every registered algorithm by name (a read-only view)."""
+    """Every registered algorithm by name (a read-only view), those of other packages too.
+
+    Raises ``MethodError`` naming a module of others that cannot be imported.
+    """
+    _import_others()
     return MappingProxyType(_ALGORITHMS)
 
 
@@ -173,3 +194,21 @@ def register(entry: Algorithm) -> None:
     if entry.name in _ALGORITHMS:
         raise ValueError(f"an algorithm named {entry.name!r} is registered already")
     _ALGORITHMS[entry.name] = entry
+
+
+def _import_others() -> None:
+    named = {name.strip(): VARIABLE for name in os.environ.get(VARIABLE, "").split(",") if name.strip()}
+    if not _imported:
+        _imported.add(__name__)  # entry points are looked up once
+        named |= {point.value: f"entry point {point.name!r} of {GROUP}" for point in entry_points(group=GROUP)}
+    for name in [name for name in named if name not in _imported]:
+        _imported.add(name)  # before: a module that asks for the table while it registers gets what is there
+        try:
+            import_module(name)
+        except Exception as error:  # whatever their code raises
+            _imported.discard(name)
+            said = f"{type(error).__name__}: {error}"
+            raise MethodError(
+                f"{named[name]}: the module {name!r} cannot be imported ({said}); expected a module on Python's path "
+                "that calls compressors.registry.register"
+            ) from error

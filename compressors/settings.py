@@ -5,13 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 
+from compressors.registry import MethodError as MethodError
 from compressors.registry import Setting
 
 Value = bool | int | float | str
-
-
-class MethodError(ValueError):
-    """A method that does not exist, is spelled wrongly or does not fit the model."""
 
 
 def nearest(word: str, known: list[str]) -> str:

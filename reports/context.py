@@ -10,6 +10,7 @@ from typing import Any
 from fixtures.records import Record, Verdict, label
 from reports import components, curves, figures, heat, likeness, task_strips
 from reports.accuracy import AccuracyTable, accuracy_table
+from reports.amounts import PlainTable, plain_tables
 from reports.answer import Answer, answers, controls_note
 from reports.confidence import ConfidenceTable, confidence_tables
 from reports.costs import Cost, costs
@@ -49,6 +50,7 @@ class Section:
     heat: list[HeatMap] = field(default_factory=list)
     components: list[components.Components] = field(default_factory=list)
     correlations: list[likeness.Correlation] = field(default_factory=list)
+    plain: list[PlainTable] = field(default_factory=list)
 
     @property
     def blocks(self) -> list[tuple[str, list[Answer], str]]:
@@ -172,6 +174,7 @@ def _section(table: Table, drawn: bool) -> Section:
         [found for found in maps if found],
         components.components(table),
         likeness.correlations(table),
+        plain_tables(table),
     )
 
 

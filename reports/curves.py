@@ -36,6 +36,12 @@ def sparsity_curves(table: Table) -> Drawing | None:
 
 def amount_curves(table: Table) -> Drawing | None:
     """A panel a method, tokens of a draw across. None without three amounts of one method."""
+    caption = "Mean damage by calibration tokens of a draw; bars are the standard deviation over draws."
+    return _figure(table, amounts(table), "amount", "calibration tokens of a draw", caption, log=True)
+
+
+def amounts(table: Table) -> list[Curve]:
+    """(method and setting, its rows by tokens of a draw), of methods with three amounts or more."""
 
     def place(row: Row) -> tuple[str, float] | None:
         draw = row.group.cases[0]["draw"]
@@ -48,8 +54,7 @@ def amount_curves(table: Table) -> Drawing | None:
         name = " ".join(word for word in [row.group.method, *kept] if word)
         return name, float(draw["n_sequences"] * draw["sequence_length"])
 
-    caption = "Mean damage by calibration tokens of a draw; bars are the standard deviation over draws."
-    return _figure(table, _curves(table, place), "amount", "calibration tokens of a draw", caption, log=True)
+    return _curves(table, place)
 
 
 def _curves(table: Table, place: Callable[[Row], tuple[str, float] | None]) -> list[Curve]:

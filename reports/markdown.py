@@ -25,6 +25,10 @@ def markdown(context: Context) -> str:
     for section in context.sections:
         parts.append(f"## {section.table.model}: {section.table.title}\n\n{_damage(section.table)}")
         parts += [_answers(*block) for block in section.blocks]
+        parts += [
+            f"### {plain.title}\n\n{table_of(plain.head, plain.rows, plain.words)}\n\n{escaped(plain.caption)}"
+            for plain in section.plain
+        ]
     parts += [f"## {t.model} on {t.text}: perplexity\n\n{_perplexity(t)}" for t in context.perplexities]
     for accuracy in context.accuracies:
         title = f"## {accuracy.model}: mean accuracy of {len(accuracy.tasks)} tasks, %"

@@ -12,11 +12,15 @@ from torch.func import jvp, vjp
 from compressors.distillation import fused_layers
 
 
+def normed(y: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """The norm alone, ``[n, width, side, side]``: what ReLU sees."""
+    x = F.layer_norm(y.permute(0, 3, 1, 2), y.shape[1:3], eps=1e-5)
+    return x * scale[..., None, None] + shift[..., None, None]
+
+
 def block(y: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """Norm, ReLU and pooling of ``y [n, side, side, width]``, norm ``[n, width]``."""
-    x = F.layer_norm(y.permute(0, 3, 1, 2), y.shape[1:3], eps=1e-5)
-    x = (x * scale[..., None, None] + shift[..., None, None]).relu()
-    return F.avg_pool2d(x, 2).permute(0, 2, 3, 1)
+    return F.avg_pool2d(normed(y, scale, shift).relu(), 2).permute(0, 2, 3, 1)
 
 
 def _each(norm: Tensor, n: int) -> Tensor:
@@ -39,6 +43,10 @@ class PlainLayer(fused_layers.Layer):
     def _from(self, y: Tensor) -> Tensor:
         return block(y, *self._norms())
 
+    def margin(self) -> float:
+        """How near the kink of ReLU any value comes."""
+        return float(normed(self.y, *self._norms()).abs().min())
+
     def forward(self) -> Tensor:
         return self._from(self.y)
 
@@ -54,11 +62,19 @@ class PlainLayer(fused_layers.Layer):
 
 
 class PlainFirst(fused_layers.First):
-    def _from(self, images: Tensor, weight: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    def _convolved(self, images: Tensor, weight: Tensor) -> Tensor:
         """``weight [n, width, channels * 9]``: every image has its own."""
         patches = F.unfold(images, 3, padding=self.pad).unflatten(-1, 2 * (self.shape.size + 2 * self.pad - 2,))
         patches = patches[..., : self.shape.padded, : self.shape.padded]
-        return block(torch.einsum("nchw,nkc->nhwk", patches, weight), scale, shift)
+        return torch.einsum("nchw,nkc->nhwk", patches, weight)
+
+    def _from(self, images: Tensor, weight: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        return block(self._convolved(images, weight), scale, shift)
+
+    def margin(self) -> float:
+        """How near the kink of ReLU any value comes."""
+        images, weight, scale, shift = self._all()
+        return float(normed(self._convolved(images, weight), scale, shift).abs().min())
 
     def _all(self) -> tuple[Tensor, ...]:
         return (self.images, *(_each(t, len(self.images)) for t in (self.weight, self.scale, self.shift)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class Context:
     nets: int
     epochs: int
     device: str
+    networks: tuple[str, ...] = ()  # for the probe of that name; all if empty
 
     def recipe(self) -> Any:
         from compressors.distillation.training import Recipe
@@ -44,9 +45,12 @@ def read_cells(folder: Path, wanted: Sequence[str], device: str) -> dict[str, An
     from compressors.distillation.images import class_labels
     from compressors.distillation.masking import Run
 
-    found = {}
+    found: dict[str, Any] = {}
     for path in sorted(folder.glob("*.npz")):
-        rows = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["rows"]
+        table = path.with_suffix(".json")
+        if not table.exists():  # images of a study that has not come to its networks yet
+            continue
+        rows = json.loads(table.read_text(encoding="utf-8"))["rows"]
         cells = {row["cell"]: row for row in rows if row["loss"] == "ce"}
         runs = [Run(*pair) for pair in dict.fromkeys((row["seed"], row["mdt"]) for row in rows)]
         runs.sort(key=lambda run: (list(dict.fromkeys(r["mdt"] for r in rows)).index(run.mdt), run.seed))
@@ -56,10 +60,23 @@ def read_cells(folder: Path, wanted: Sequence[str], device: str) -> dict[str, An
             part = [k for k, run in enumerate(runs) if run.mdt == row["mdt"]]
             labels = class_labels(pixels.shape[1] // row["ipc"], row["ipc"], device)
             mine = tuple(runs[k] for k in part)
-            found[name] = Distilled(row["backbone"], mine, pixels[part], labels, row["share"], torch.empty(0), 0.0)
+            made = Distilled(row["backbone"], mine, pixels[part], labels, row["share"], torch.empty(0), 0.0)
+            found[name] = together(found[name], made) if name in found else made
     if missing := [name for name in wanted if name not in found]:
         raise ValueError(f"{folder}: no images of {', '.join(missing)}; it has {', '.join(found) or 'none'}")
     return found
+
+
+def together(first: Any, second: Any) -> Any:
+    """The sets of one cell out of two files; those of a seed that is in both are taken from the first."""
+    import torch
+
+    seeds = [run.seed for run in first.runs]
+    new = [k for k, run in enumerate(second.runs) if run.seed not in seeds]
+    if new and first.share != second.share:
+        raise ValueError(f"sets of one cell were made with different budgets: {first.share:.2%}, {second.share:.2%}")
+    runs = (*first.runs, *(second.runs[k] for k in new))
+    return replace(first, runs=runs, pixels=torch.cat([first.pixels, second.pixels[new]]))
 
 
 def train(context: Context, pixels: Any, labels: Any, seeds: Sequence[int]) -> tuple[Any, Any]:

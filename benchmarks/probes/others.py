@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from statistics import median
 from typing import Any
 
 from benchmarks.distillation_study import RATIOS, calibration_pixels, fits, parse_cell
 from benchmarks.probes.common import Context, Row, answers, facts
 
-ROUNDS, STEPS = 5, 20  # of timing
+ROUNDS, WARM, STEPS = 5, 2, 20  # of timing; the first steps record graphs and choose algorithms
+REPEATS = 9  # of one calibration, whose median counts
 
 
 def network(context: Context, cells: dict[str, Any]) -> Iterator[Row]:
@@ -24,7 +26,7 @@ def network(context: Context, cells: dict[str, Any]) -> Iterator[Row]:
     for cell, sets in cells.items():
         seeds = context.seeds(sets.runs)
         wide = sets.pixels.repeat_interleave(context.nets, 0)
-        for name in architectures.ARCHITECTURES:
+        for name in context.networks or architectures.ARCHITECTURES:
             nets = architectures.train(name, context.shape, wide, sets.labels, seeds, context.recipe())
             test = architectures.look(nets, images)
             plain = scores(test, truth, torch.ones(len(seeds), device=context.device))
@@ -64,25 +66,48 @@ def cost(context: Context, cells: dict[str, Any]) -> Iterator[Row]:
     train_split = context.splits["train"]
     pixels, labels = (torch.tensor(p, device=context.device) for p in (train_split.pixels, train_split.labels))
     images = Images(pixels, labels, context.shape.classes)
-    strategies = COLOR if context.image_set.mirrored else DIGITS
+    strategies, half = COLOR if context.image_set.mirrored else DIGITS, context.device == "cuda"
     for cell, sets in cells.items():
         backbone, ipc, mdt, _ = parse_cell(cell)
         if backbone == "random" or mdt:
             continue
-        for number in range(ROUNDS + 1):
+        for number in range(ROUNDS):
             seconds = {}
-            for name, ratio in (("plain", 0.0), ("masked", 0.3)):
-                made = distil(backbone, context.shape, images, ipc, [Run(number, ratio)], Budget(STEPS), strategies)
-                seconds[name] = made.seconds
-            if number:  # the first warms up
-                row = facts("cost", cell, sets, context, 0) | {"seed": number}
-                yield {**row, "seconds": {**seconds, **_calibration_seconds(context, sets, number)}}
+            ways = [("plain", 0.0), ("masked", 0.3)]
+            for name, ratio in ways if number % 2 else reversed(ways):
+                laps = Laps(context.device)
+                runs, budget = [Run(number, ratio)], Budget(WARM + STEPS)
+                distil(backbone, context.shape, images, ipc, runs, budget, strategies, half, progress=laps)
+                seconds[name] = laps.seconds
+            row = facts("cost", cell, sets, context, 0) | {"seed": number}
+            yield {**row, "seconds": {**seconds, **_calibration_seconds(context, sets, number)}}
+
+
+def clock(device: str) -> float:
+    """Seconds: of the wall once a GPU is done; of the processor on a CPU, whatever else the machine does meanwhile."""
+    import torch
+
+    if device == "cuda":
+        torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.process_time()
+
+
+class Laps:
+    """The time from the end of the ``WARM``-th iteration to that of the last."""
+
+    def __init__(self, device: str) -> None:
+        self.device, self.start, self.seconds = device, 0.0, 0.0
+
+    def __call__(self, done: int, of: int) -> None:
+        if done == WARM:
+            self.start = clock(self.device)
+        if done == of:
+            self.seconds = clock(self.device) - self.start
 
 
 def _calibration_seconds(context: Context, sets: Any, seed: int) -> dict[str, float]:
     """Of one network: a forward pass over the set, temperature scaling, and masked temperature scaling."""
-    import torch
-
     from benchmarks.confidence_scores import losses
     from compressors.confidence.masked import Mask, masked
     from compressors.confidence.temperature import bisect
@@ -103,14 +128,11 @@ def _calibration_seconds(context: Context, sets: Any, seed: int) -> dict[str, fl
         given = masked(pixels, Mask(0.3), random)[0]
         bisect(losses(predict(parameters, given, context.shape), sets.labels), (1,))
 
-    found = {}
-    for name, work in (("forward", forward), ("ts", scale), ("mts", masked_scale)):
-        work()
-        if pixels.is_cuda:
-            torch.cuda.synchronize()
-        start = time.perf_counter()
-        work()
-        if pixels.is_cuda:
-            torch.cuda.synchronize()
-        found[name] = time.perf_counter() - start
-    return found
+    works = {"forward": forward, "ts": scale, "mts": masked_scale}
+    found: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(1 + REPEATS):  # in turn, so that a slow spell meets all of them; the first warms up
+        for name, work in works.items():
+            start = clock(context.device)
+            work()
+            found[name].append(clock(context.device) - start)
+    return {name: median(times[1:]) for name, times in found.items()}

@@ -77,10 +77,13 @@ def imbalance(context: Context, cells: dict[str, Any]) -> Iterator[Row]:
         if ipc != MANY or mdt or few is None:
             continue
         results: dict[str, Any] = {"imbalanced": [], "balanced": []}
+        ones_of = {run.seed: pixels for run, pixels in zip(few.runs, few.pixels, strict=True)}
+        if missing := [run.seed for run in many.runs if run.seed not in ones_of]:
+            raise ValueError(f"{backbone}-ipc{FEW} has no sets of the seeds {missing} of {cell}")
         for n, run in enumerate(many.runs):
             counts = uneven(classes, run.seed)
             even = [sum(counts) // classes + (k < sum(counts) % classes) for k in range(classes)]
-            tens, ones = many.pixels[n].unflatten(0, (classes, MANY)), few.pixels[n].unflatten(0, (classes, FEW))
+            tens, ones = many.pixels[n].unflatten(0, (classes, MANY)), ones_of[run.seed].unflatten(0, (classes, FEW))
             sets = {
                 "imbalanced": [tens[k] if counts[k] == MANY else ones[k] for k in range(classes)],
                 "balanced": [tens[k, : even[k]] for k in range(classes)],
@@ -96,4 +99,5 @@ def imbalance(context: Context, cells: dict[str, Any]) -> Iterator[Row]:
         stacked = {name: torch.cat(parts) for name, parts in results.items()}
         for k in range(len(many.runs) * context.nets):
             values = {name: part[k].tolist() for name, part in stacked.items()}
-            yield {**facts("imbalance", cell, many, context, k), "scores": values}
+            share = many.share if many.share is None else min(many.share, few.share)
+            yield {**facts("imbalance", cell, many, context, k), "share": share, "scores": values}

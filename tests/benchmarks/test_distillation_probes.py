@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,8 @@ from benchmarks import distillation_probes, distillation_study, study_looks, stu
 from benchmarks.claims import distilled, distilled_probes
 from benchmarks.claims.world import World
 from benchmarks.confidence_scores import scores
+from benchmarks.probes import others
+from benchmarks.probes.common import read_cells
 from benchmarks.probes.sets import remove, uneven
 from benchmarks.study_records import read_studies, to_records
 from compressors.distillation import architectures, convnet
@@ -143,12 +146,103 @@ def test_other_networks_learn_and_obey_their_seed():
     assert not torch.equal(architectures.look(again, data.pixels[None])[1], found[1])
 
 
+SMALL = ["--seeds", "2", "--nets", "1", "--share", "0.0001", "--epochs", "3"]
+
+
+def rows_in(folder, name):
+    return json.loads((folder / name).read_text())["rows"]
+
+
+def test_a_study_that_was_stopped_goes_on(tmp_path, capsys, monkeypatch):
+    """Images are not distilled twice and rows not made twice; what was made in another way is made again."""
+    model, out = "convnet2w4-digits", ["-o", str(tmp_path)]
+    first, cells = [model, "--cells", "dm-ipc1", *SMALL, *out], "dm-ipc1,dm-ipc1+smooth"
+
+    def stop(*given):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(distillation_study, "study", stop)
+        with pytest.raises(KeyboardInterrupt):
+            distillation_study.main(first)
+    assert (tmp_path / "dm-ipc1-s0.npz").exists()
+    with pytest.raises(ValueError, match="it has none"):  # images without rows are no cell yet
+        read_cells(tmp_path, ["dm-ipc1"], "cpu")
+    capsys.readouterr()
+    assert distillation_study.main(first) == 0
+    assert "2 sets are there" in capsys.readouterr().out
+    before = rows_in(tmp_path, "dm-ipc1-s0.json")
+    assert distillation_study.main([model, "--cells", cells, *SMALL, *out]) == 0
+    assert "dm-ipc1: 2 rows are there" in capsys.readouterr().out
+    rows = rows_in(tmp_path, "dm-ipc1-s0.json")
+    assert rows[:2] == before
+    assert [row["loss"] for row in rows] == ["ce", "ce", "smooth", "smooth"]
+    assert distillation_study.main([*first, "--real", "7"]) == 0
+    assert "sets are there" not in capsys.readouterr().out
+    assert rows_in(tmp_path, "dm-ipc1-s0.json") != before
+    assert distillation_study.main([*first, "--real", "7", "--recipe", "plain"]) == 0
+    assert "2 sets are there" in capsys.readouterr().out  # the same images for networks trained in another way
+    assert (tmp_path / "dm-ipc1-plain-s0.json").exists()
+    (tmp_path / "dm-ipc1-s0.npz").write_bytes(b"half a file")
+    assert distillation_study.main(first) == 0
+    assert rows_in(tmp_path, "dm-ipc1-s0.json") == before  # the same seeds, made anew
+
+
+def test_more_images_than_are_held_out_cannot_be_matched(tmp_path, capsys):
+    """Digits hold out eleven of a class: what would be calibrated on as many real images is said to be missing."""
+    options = ["convnet2w4-digits", "--cells", "dm-ipc12,dm-ipc11,random-ipc12", *SMALL, "-o", str(tmp_path)]
+    assert distillation_study.main(options) == 0
+    assert "real-matched is left out: 11 images a class are held out, not 12" in capsys.readouterr().out
+    world = World([record for study in read_studies(tmp_path) for record in to_records(study)])
+    assert {s.name: s.has("real-matched") for s in distilled.studies(world)} == {
+        "dm-ipc11": True, "dm-ipc12": False, "random-ipc12": False
+    }  # fmt: skip
+    known = {cell.name.split("%")[0] + cell.name.split()[-1] for cell in distilled.masked_beats_exact(world, {})}
+    assert len(known) == 3  # both sources of one cell, one of the other
+    assert study_table.main([str(tmp_path)]) == 0
+
+
+def test_sets_of_one_cell_may_lie_in_several_files(tmp_path):
+    options = ["convnet2w4-digits", "--cells", "random-ipc1", *SMALL, "-o", str(tmp_path)]
+    for start in ("0", "1", "3"):
+        assert distillation_study.main([*options, "--first-seed", start]) == 0
+    found = read_cells(tmp_path, [], "cpu")["random-ipc1"]
+    assert [run.seed for run in found.runs] == [0, 1, 2, 3, 4]
+    with np.load(tmp_path / "random-ipc1-s1.npz") as arrays:
+        assert np.array_equal(found.pixels[2], arrays["pixels"][1])
+
+
+def test_a_cost_is_that_of_the_steps_after_the_first(monkeypatch):
+    now = iter([5.0, 12.5])
+    monkeypatch.setattr(others, "clock", lambda device: next(now))
+    laps = others.Laps("cpu")
+    for done in range(1, others.WARM + others.STEPS + 1):
+        laps(done, others.WARM + others.STEPS)
+    assert laps.seconds == 7.5
+
+
+def test_cost_and_networks_reach_the_claims(tmp_path, monkeypatch):
+    monkeypatch.setattr(others, "ROUNDS", 2)
+    monkeypatch.setattr(others, "STEPS", 2)
+    model, cells = "convnet2w4-digits", "dc-ipc1,random-ipc1"
+    assert distillation_study.main([model, "--cells", cells, *SMALL, "-o", str(tmp_path)]) == 0
+    asked = [model, str(tmp_path), "--nets", "1", "--epochs", "3", "--cells", "dc-ipc1"]
+    assert distillation_probes.main([*asked, "--probes", "cost"]) == 0
+    assert distillation_probes.main([*asked, "--probes", "network", "--networks", "vit"]) == 0
+    assert (tmp_path / "probes-network-vit-dc-ipc1.json").exists()
+    world = World([record for study in read_studies(tmp_path) for record in to_records(study)])
+    assert [cell.name.split()[-1] for cell in distilled_probes.low_cost(world, {})] == ["MDT", "MTS"]
+    assert all(
+        row["seconds"]["masked"] > 0 for s in distilled.studies(world, "cost") for r in s.rows.values() for row in r
+    )
+    assert [cell.cut for cell in distilled_probes.other_networks(world, {})] == [True, True]
+
+
 def test_a_study_and_its_probes_reach_the_claims(tmp_path, capsys):
     """The commands as a user gives them, on digits at a tiny budget."""
     model, cells = "convnet2w4-digits", "dm-ipc1,dm-ipc10,random-ipc1"
-    small = ["--seeds", "2", "--nets", "1", "--share", "0.0001", "--epochs", "5", "-o", str(tmp_path)]
-    assert distillation_study.main([model, "--cells", cells, *small]) == 0
-    asked = [model, str(tmp_path), "--nets", "1", "--epochs", "5", "--cells", cells]
+    assert distillation_study.main([model, "--cells", cells, *SMALL, "-o", str(tmp_path)]) == 0
+    asked = [model, str(tmp_path), "--nets", "1", "--epochs", "3", "--cells", cells]
     assert distillation_probes.main([*asked, "--probes", "removal,imbalance"]) == 0
     assert distillation_probes.main([model, str(tmp_path), "--probes", "removals"]) == 2
     assert "there are removal, imbalance, network, cost" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks import bridge_table
-from benchmarks.claims import distilled, repair
+from benchmarks.claims import distilled, distilled_more, repair
 from benchmarks.claims.inputs import robustness
 from benchmarks.claims.judge import judge, load
 from benchmarks.claims.world import NoEvidence, World
@@ -79,6 +79,15 @@ def test_the_gain_is_compared_between_counts():
     few, many = ("dm-ipc1", 0.7, 0.20, 0.015, 1.0), ("dm-ipc10", 0.8, 0.20, 0.001, 1.0)
     assert verdicts(few, many)["C9"] == "replicates"
     assert verdicts(("dm-ipc1", *many[1:]), ("dm-ipc10", *few[1:]))["C9"] == "does not"
+    assert verdicts(few, many, ("dm-ipc50", *few[1:]))["C9"] == "cannot tell"  # largest must mean larger than at each
+
+
+@pytest.mark.parametrize("cut", [0, 1])
+def test_a_comparison_of_counts_is_cut_if_either_is(cut):
+    cells = [("dc-ipc1", 0.7, 0.20, 0.015, 1.0), ("dc-ipc10", 0.8, 0.20, 0.001, 1.0)]
+    cells[cut] = (*cells[cut][:4], 0.02)
+    assert verdicts(*cells)["C9"] == "cannot tell"
+    assert "2 % of the iterations" in distilled_more.gain_by_count(world(*cells), {})[0].name
 
 
 def test_controls_must_have_the_same_accuracy_and_budgets_be_full():

@@ -244,6 +244,49 @@ def test_images_a_class_on_two_data_sets():
     assert verdict("C20", both) == CANNOT_TELL  # real images of equal accuracy do the same
 
 
+def test_a_second_data_set_must_be_compared_and_at_the_full_budget():
+    few, many = ("dm-ipc1", {"ece": 0.3}), ("dm-ipc10", {"ece": 0.1})
+    fashion = cells(few, many)
+    assert verdict("C20", fashion + cells(few, model=DIGITS)) == CANNOT_TELL  # digits have one count alone
+    cut = cells(few, ("dm-ipc10", {"ece": 0.1, "share": 0.05}), model=DIGITS)
+    assert verdict("C20", fashion + cut) == CANNOT_TELL
+    assert verdict("C20", fashion + cells(few, many, model=DIGITS)) == REPLICATES
+
+
+def test_the_slope_over_images_a_class_is_that_of_the_logarithm():
+    """ECE of 30, 20 and 13 points at 1, 10 and 50 images: by hand, and where 50 was cut in budget, without it."""
+    three = [("dm-ipc1", {"ece": 0.3}), ("dm-ipc10", {"ece": 0.2}), ("dm-ipc50", {"ece": 0.13})]
+    found = distilled_more.one_is_worse(World(cells(*three)), {})[0]
+    assert found.evidence.estimate == pytest.approx(-np.polyfit(np.log10([1, 10, 50]), [30, 20, 13], 1)[0], abs=0.2)
+    assert "over 1, 10, 50 images a class" in found.name
+    three[2][1]["share"] = 0.1
+    found = distilled_more.one_is_worse(World(cells(*three)), {})[0]
+    assert found.evidence.estimate == pytest.approx(10, abs=0.2)
+    assert not found.cut
+    three[1][1]["share"] = 0.1
+    found = distilled_more.one_is_worse(World(cells(*three)), {})[0]
+    assert found.cut
+    assert "10 % of the iterations" in found.name
+
+
+def test_controls_take_away_what_accuracy_explains():
+    """ECE falls by 20 points a tenfold, that of real images of the same accuracies by 15."""
+    named = [("dm-ipc1", {"ece": 0.3, "accuracy": 0.5}), ("dm-ipc10", {"ece": 0.1, "accuracy": 0.7})]
+    named += [("random-ipc2", {"ece": 0.2, "accuracy": 0.5}), ("random-ipc20", {"ece": 0.05, "accuracy": 0.7})]
+    beyond = distilled_more.one_is_worse(World(cells(*named)), {})[1]
+    assert beyond.evidence.estimate == pytest.approx(5, abs=0.3)
+    assert "controls random-ipc2, random-ipc20" in beyond.detail
+
+
+def test_networks_trained_for_another_time_are_no_other_count():
+    few, many = cells(("dm-ipc1", {"ece": 0.3})), cells(("dm-ipc10", {"ece": 0.1}))
+    for record in many:
+        for line in record.checks["study"]:
+            line["epochs"] = 1000
+    with pytest.raises(NoEvidence):
+        distilled_more.one_is_worse(World(few + many), {})
+
+
 def scores(imbalanced, balanced):
     def of(random):
         values = {"imbalanced": imbalanced, "balanced": balanced}
