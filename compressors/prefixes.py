@@ -94,17 +94,10 @@ def compress_prefixes(
     def swept() -> _Sweep:
         sweep = _Sweep(method, ends, ids.shape[1], where, clock)
         say(0, len(blocks), "capture")
+        batches = [part for piece in _pieces(ids, ends) for part in piece.split(batch_size)]
         with clock.stage("forward"):
-            batches = [part for piece in _pieces(ids, ends) for part in piece.split(batch_size)]
             captured = capture(model, blocks, batches, where, offload=offload)
-        visits = Visits(where)
-        with sweep:
-            for index, block in enumerate(blocks):
-                with visits.at(block, changes=False):
-                    sweep.block(index, block, captured, last=index == len(blocks) - 1)
-                if index == len(blocks) - 1:
-                    sweep.finish()
-                say(index + 1, len(blocks), "done")
+        sweep.run(blocks, captured, say)
         return sweep
 
     with models.for_inference(model):
@@ -145,7 +138,7 @@ class _Waiting(NamedTuple):
 
 
 class _Sweep:
-    """Weights and reports by amount, block after block. As a context manager, lets its thread go at the end."""
+    """Weights and reports by amount, block after block."""
 
     def __init__(self, method: Method, ends: list[int], length: int, device: torch.device, clock: Clock) -> None:
         self.method, self.device, self.clock = method, device, clock
@@ -160,14 +153,20 @@ class _Sweep:
         self._copy = staged_copy(device) if device.type == "cuda" else None
         self._thread = ThreadPoolExecutor(1) if device.type == "cuda" else None
 
-    def __enter__(self) -> _Sweep:
-        return self
+    def run(self, blocks: list[models.Block], captured: Captured, say: Callable[[int, int, str], None]) -> None:
+        visits = Visits(self.device)
+        try:
+            for index, block in enumerate(blocks):
+                with visits.at(block, changes=False):
+                    self.block(index, block, captured, last=index == len(blocks) - 1)
+                if index == len(blocks) - 1:
+                    self._finish()
+                say(index + 1, len(blocks), "done")
+        finally:
+            if self._thread is not None:
+                self._thread.shutdown()
 
-    def __exit__(self, *error: object) -> None:
-        if self._thread is not None:
-            self._thread.shutdown()
-
-    def finish(self) -> None:
+    def _finish(self) -> None:
         """Wait for what is on its way to the host."""
         for ledger in self.ledgers.values():
             ledger.read()

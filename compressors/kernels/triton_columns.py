@@ -145,18 +145,14 @@ def block_kernel(
     their difference. The second program id is that of the factor.
     """
     own = tl.program_id(1)
-    factor += own.to(tl.int64) * columns * columns
-    inverse += own * columns
-    group_of += own * columns
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    real = row < rows
-    row += own * rows
+    row = own * rows + tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    real = row < (own + 1) * rows
     column = tl.arange(0, WIDTH)
     inside = real[:, None] & (start + column < columns)[None, :]
     at = row.to(tl.int64)[:, None] * columns + start + column[None, :]
     tile = tl.load(work + at, mask=inside, other=0.0)
     lost = tl.zeros((ROWS, WIDTH), tl.float32)
-    scaling = tl.load(inverse + start + column, mask=start + column < columns, other=0.0)
+    scaling = tl.load(inverse + own * columns + start + column, mask=start + column < columns, other=0.0)
     pruned = tl.zeros((ROWS, WIDTH), tl.int1)
     if JOINT:
         segment = tl.load(row_segment + row, mask=real, other=0)
@@ -180,7 +176,7 @@ def block_kernel(
                     tl.store(scales + place, scale, mask=real)
                     tl.store(zeros + place, zero, mask=real)
             else:
-                place = row.to(tl.int64) * groups + tl.load(group_of + start + j)
+                place = row.to(tl.int64) * groups + tl.load(group_of + own * columns + start + j)
                 scale = tl.load(scales + place, mask=real, other=1.0)
                 zero = tl.load(zeros + place, mask=real, other=0.0)
         updated = tl.sum(tl.where(here, tile, 0.0), 1)
@@ -191,7 +187,8 @@ def block_kernel(
             value = _rounded(value, scale, zero, TOP)
         delta = (updated - value)[:, None]
         later = (column > j) & (start + column < columns)
-        ahead = tl.load(factor + (start + j).to(tl.int64) * columns + start + column, mask=later, other=0.0)
+        line = (own.to(tl.int64) * columns + start + j) * columns
+        ahead = tl.load(factor + line + start + column, mask=later, other=0.0)
         tile = tl.where(here, value[:, None], tile - delta * ahead[None, :])
         lost = tl.where(here, delta, lost)
     tl.store(work + at, tile, mask=inside)

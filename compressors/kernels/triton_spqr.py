@@ -99,9 +99,8 @@ def spqr_kernel(
     own = tl.program_id(1)
     factor += own.to(tl.int64) * columns * columns
     diagonal += own * columns
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    real = row < rows
-    row += own * rows
+    row = own * rows + tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    real = row < (own + 1) * rows
     column = tl.arange(0, WIDTH)
     within = start + column < columns
     inside = real[:, None] & within[None, :]
