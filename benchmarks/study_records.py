@@ -1,8 +1,10 @@
 """Rows of `benchmarks.distillation_study` and its probes as records of a store, where claims look for them.
 
     python -m benchmarks.study_records reports/out/study --store reports/out/study
+    python -m benchmarks.study_records reports/out/study --pack reports/reference/distillation
 
-One record a distilled set and cell; ``checks["study"]`` holds its networks' rows.
+One record a distilled set and cell; ``checks["study"]`` holds its networks' rows. Packed, rows are small enough to be
+kept: ``<images>-<file>.json.gz``, figures with five decimals.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from typing import Any
 
 from fixtures.records import Record, fingerprint
 from fixtures.store import Store, StoreError
+
+PLACES = 5
 
 
 def to_records(study: dict[str, Any], created: str = "") -> Iterator[Record]:
@@ -39,38 +43,90 @@ def to_records(study: dict[str, Any], created: str = "") -> Iterator[Record]:
         )  # fmt: skip
 
 
+def study_paths(folder: Path) -> list[Path]:
+    return sorted([*folder.glob("*.json"), *folder.glob("*.json.gz")])
+
+
+def read_study(path: Path) -> dict[str, Any] | None:
+    """A file of rows, or None for other JSON. Raises ``ValueError`` naming a file that is damaged."""
+    data = path.read_bytes()
+    try:
+        study = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
+    except (ValueError, EOFError, OSError, zlib.error) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    return study if isinstance(study, dict) and not {"rows", "probes"}.isdisjoint(study) else None
+
+
 def read_studies(folder: Path) -> Iterator[dict[str, Any]]:
     """The files of rows in a folder, ``*.json`` or ``*.json.gz``; other JSON is left out.
 
     Raises ``ValueError`` naming a file that is damaged.
     """
-    for path in sorted([*folder.glob("*.json"), *folder.glob("*.json.gz")]):
-        data = path.read_bytes()
-        try:
-            study = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
-        except (ValueError, EOFError, OSError, zlib.error) as error:
-            raise ValueError(f"{path} cannot be read: {error}") from error
-        if isinstance(study, dict) and not {"rows", "probes"}.isdisjoint(study):
-            yield study
+    yield from filter(None, map(read_study, study_paths(folder)))
+
+
+def rounded(value: Any) -> Any:
+    """Rows with ``PLACES`` decimals; times, of which some are shorter than that, with as many digits."""
+    if isinstance(value, dict):
+        return {
+            key: {name: float(f"{time:.{PLACES}g}") for name, time in part.items()}
+            if key == "seconds" and isinstance(part, dict) else rounded(part)
+            for key, part in value.items()
+        }  # fmt: skip
+    if isinstance(value, list):
+        return [rounded(part) for part in value]
+    return round(value, PLACES) if isinstance(value, float) else value
+
+
+def pack(folder: Path, into: Path) -> list[Path]:
+    """Writes the rows of every file of a study, small; the same rows give the same bytes."""
+    found = []
+    for path in study_paths(folder):
+        study = read_study(path)
+        if study is None:
+            continue
+        kept = {key: value for key, value in study.items() if key != "facts"}
+        name = f"{study['model'].split('-', 1)[1]}-{path.name.split('.json')[0]}.json.gz"
+        into.mkdir(parents=True, exist_ok=True)
+        (into / name).write_bytes(gzip.compress(json.dumps(rounded(kept)).encode(), mtime=0))
+        found.append(into / name)
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.study_records", description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--store", type=Path)
+    parser.add_argument("--pack", type=Path, metavar="FOLDER", help="write the rows there instead, compressed")
     options = parser.parse_args(arguments)
-    store, count = Store(options.store), 0
+    if (options.store is None) == (options.pack is None):
+        parser.error("give --store or --pack, where the rows are to go")
     try:
-        for study in read_studies(options.folder):
-            for record in to_records(study, datetime.now(UTC).isoformat(timespec="seconds")):
-                store.save(record.keys["record"], record)
-                count += 1
+        return _packed(options) if options.pack else _stored(options)
     except (ValueError, StoreError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+
+
+NOTHING = "{}: no rows of benchmarks.distillation_study (*.json, *.json.gz)"
+
+
+def _packed(options: argparse.Namespace) -> int:
+    found = pack(options.folder, options.pack)
+    if not found:
+        raise ValueError(NOTHING.format(options.folder))
+    print("\n".join(map(str, found)))
+    return 0
+
+
+def _stored(options: argparse.Namespace) -> int:
+    store, count = Store(options.store), 0
+    for study in read_studies(options.folder):
+        for record in to_records(study, datetime.now(UTC).isoformat(timespec="seconds")):
+            store.save(record.keys["record"], record)
+            count += 1
     if not count:
-        print(f"error: {options.folder}: no rows of benchmarks.distillation_study (*.json, *.json.gz)", file=sys.stderr)
-        return 2
+        raise ValueError(NOTHING.format(options.folder))
     print(f"{count} records in {store.root}")
     return 0
 

@@ -5,6 +5,7 @@ An algorithm's file is one by having ``compress_block(task: BlockTask) -> list[R
 
 from __future__ import annotations
 
+from collections import UserDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -68,6 +69,8 @@ def choose(call: Call, batch: int, picks: list[int]) -> Call:
             return {name: pick(item) for name, item in value.items()}
         if type(value) in (tuple, list):
             return type(value)(pick(item) for item in value)
+        if isinstance(value, UserDict):  # keys and values that later blocks share
+            return type(value)(pick(value.data))
         return value
 
     return Call(pick(call.args), pick(call.kwargs), call.keyword)

@@ -1,16 +1,19 @@
 """Where the decoder blocks and linears of a causal language model are; which models and tokens are refused.
 
-Blocks and linears are found by what they are, not by a family's name. Refused, by the name of the layer: blocks that
-use a linear's weight without calling it (``dt_proj`` of Mamba and Jamba, RWKV), experts and gates in 3-D parameters
-outside the interface that ``transformers`` has for experts (Llama 4, JetMoe, RecurrentGemma), blocks sharing weights;
-and models whose blocks are of several classes in one list (OLMo Hybrid). Convolutions along the sequence stay dense,
-like norms.
+Blocks and linears are found by what they are, not by a family's name; blocks of several classes in one list (Jamba) are
+blocks. Experts kept as 3-D parameters are read as slices. What else has rows and columns in a block (routers that are
+bare parameters, block-diagonal gates and linears, state matrices; not convolutions along the sequence, which stay dense
+like norms) stays dense and is named in the report, unless it is more than a tenth of the block: then the model is
+refused, since calling it compressed would misreport it (DBRX and XLNet, whose linears are bare parameters). Refused
+too: blocks sharing weights (Zamba), where what is put in for one block's inputs would be undone by the next, and what
+``compressors/rehearsal.py`` names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -21,23 +24,25 @@ from compressors.report import CompressionError
 
 
 class Block(NamedTuple):
-    """A decoder block, its name in the model, and its linears by full name."""
+    """A decoder block, its name in the model, its linears by full name, and the number of entries of each parameter
+    with rows and columns that is no linear's weight and stays dense, by name in the block.
+    """
 
     name: str
     module: nn.Module
     linears: dict[str, nn.Module]
+    dense: Mapping[str, int] = MappingProxyType({})
 
 
 def decoder_blocks(model: nn.Module) -> list[Block]:
-    """The decoder blocks: of all lists of same-class modules that hold linears, the one with the most parameters.
+    """The decoder blocks: of all lists of modules that hold linears, the one with the most parameters.
 
-    Embeddings and the head lie outside of it and stay dense. Raises ``CompressionError`` if there is none, or if two
-    linears share one weight.
+    Embeddings and the head lie outside of it and stay dense. Raises ``CompressionError`` if there is none, if two
+    linears share one weight or if much of a block would stay dense.
     """
     candidates: dict[str, nn.Module] = {}
     for name, module in model.named_modules():
-        alike = isinstance(module, nn.ModuleList) and len({type(item) for item in module}) == 1
-        if alike and any(_is_linear(inner) for inner in module.modules()):
+        if isinstance(module, nn.ModuleList) and any(_is_linear(inner) for inner in module.modules()):
             candidates[name] = module
     if not candidates:
         raise CompressionError(f"{type(model).__name__} has no list of decoder blocks with linears in it")
@@ -47,9 +52,9 @@ def decoder_blocks(model: nn.Module) -> list[Block]:
         prefix = f"{path}.{index}"
         found = {name: inner for name, inner in module.named_modules() if _is_linear(inner)}
         named = {f"{prefix}.{name}": inner for name, inner in {**found, **slices(module)}.items()}
-        blocks.append(Block(prefix, module, named))
+        blocks.append(Block(prefix, module, named, _dense(module, list(named.values()))))
     _refuse_shared_weights(blocks)
-    _refuse_fused_experts(blocks)
+    _refuse_mostly_dense(blocks)
     return blocks
 
 
@@ -89,7 +94,8 @@ def parameter_of(linear: nn.Module) -> nn.Parameter:
 
 
 def _is_linear(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear) or _is_transposed(module)
+    # Of a grouped linear (DeepSeek V4) each run of rows has inputs of its own: no one statistic is that of all.
+    return (isinstance(module, nn.Linear) and getattr(module, "n_groups", 1) == 1) or _is_transposed(module)
 
 
 def _is_transposed(module: nn.Module) -> bool:
@@ -111,27 +117,55 @@ def _refuse_shared_weights(blocks: list[Block]) -> None:
                 )
 
 
-def _refuse_fused_experts(blocks: list[Block]) -> None:
-    """Refuse 3-D parameters that are not known to be run expert by expert."""
-    for block in blocks:
-        known = {id(parameter_of(linear)) for linear in block.linears.values()}
-        # A convolution along the sequence is no linear; like norms it stays as it is.
-        known |= {id(m.weight) for m in block.module.modules() if isinstance(m, nn.Conv1d)}
-        for name, parameter in block.module.named_parameters():
-            if parameter.ndim == 3 and id(parameter) not in known:
-                raise CompressionError(
-                    f"{block.name}.{name} holds fused experts {list(parameter.shape)}; these are not supported yet, "
-                    "and leaving them dense unsaid would misreport the model"
-                )
+def _dense(module: nn.Module, linears: list[nn.Module]) -> dict[str, int]:
+    """Sizes of the parameters under a block with more than one dimension that are no linear's and no convolution's."""
+    known = {id(parameter_of(linear)) for linear in linears}
+    known |= {id(inner.weight) for inner in module.modules() if isinstance(inner, nn.Conv1d)}
+    return {
+        name: parameter.numel()
+        for name, parameter in module.named_parameters()
+        if id(parameter) not in known and parameter.numel() > max(parameter.shape, default=1)
+    }
 
 
-def refuse_nonfinite(blocks: list[Block]) -> None:
-    """Raise ``CompressionError`` naming the first linear with a NaN or infinite weight."""
+MOST = 0.1  # of a block's entries may stay dense
+
+
+def _refuse_mostly_dense(blocks: list[Block]) -> None:
     for block in blocks:
-        for name, linear in block.linears.items():
-            # Least and largest are NaN or infinite if any entry is; a CPU finds them ten times as fast as isfinite.
-            if not all(torch.isfinite(bound) for bound in torch.aminmax(matrix(linear))):
-                raise CompressionError(f"{name} has NaN or infinite weights")
+        total = sum(parameter.numel() for parameter in block.module.parameters())
+        if sum(block.dense.values()) > MOST * total:
+            name = max(block.dense, key=lambda name: block.dense[name])
+            shape = list(block.module.get_parameter(name).shape)
+            raise CompressionError(
+                f"{block.name}.{name} {shape} is no linear (fused experts, say) and not known to be used as one; "
+                f"{sum(block.dense.values()) / total:.0%} of the block would stay dense"
+            )
+
+
+def stays_dense(blocks: list[Block]) -> dict[str, dict[str, int]]:
+    """What stays dense in the blocks, by name in a block: in how many blocks, and how many entries in all."""
+    found: dict[str, dict[str, int]] = {}
+    for block in blocks:
+        for name, size in block.dense.items():
+            entry = found.setdefault(name, {"blocks": 0, "entries": 0})
+            entry["blocks"] += 1
+            entry["entries"] += size
+    return found
+
+
+def refuse_nonfinite(model: nn.Module, blocks: list[Block]) -> None:
+    """Raise ``CompressionError`` naming the first linear of a block, else the first parameter of the model, with a NaN
+    or infinite weight.
+    """
+    linears = {name: linear for block in blocks for name, linear in block.linears.items()}
+    seen = {id(parameter_of(linear)) for linear in linears.values()}
+    weights = {name: matrix(linear) for name, linear in linears.items()}
+    others = {name: p.detach() for name, p in model.named_parameters() if id(p) not in seen and p.is_floating_point()}
+    for name, weight in {**weights, **others}.items():
+        # Least and largest are NaN or infinite if any entry is; a CPU finds them ten times as fast as isfinite.
+        if weight.numel() and not all(torch.isfinite(bound) for bound in torch.aminmax(weight)):
+            raise CompressionError(f"{name} has NaN or infinite weights")
 
 
 def checked_tokens(model: nn.Module, token_ids: Any) -> Tensor:
@@ -153,7 +187,8 @@ def checked_tokens(model: nn.Module, token_ids: Any) -> Tensor:
         raise CompressionError(f"token_ids: the calibration set is empty (shape {list(ids.shape)})")
     config: Any = getattr(model, "config", None)
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
-    positions = getattr(text, "max_position_embeddings", None)
+    spellings = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length")  # MPT has the third
+    positions = next((value for name in spellings if (value := getattr(text, name, None)) is not None), None)
     if positions is not None and ids.shape[1] > positions:
         raise CompressionError(f"token_ids: sequences of {ids.shape[1]} tokens; the model has {positions} positions")
     vocabulary = model.get_input_embeddings().weight.shape[0]

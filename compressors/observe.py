@@ -44,16 +44,14 @@ class Observer:
         return groups
 
     @contextmanager
-    def watching(self, linears: dict[str, nn.Module]) -> Iterator[Observer]:
+    def watching(self, linears: dict[str, nn.Module], direct: frozenset[str] = frozenset()) -> Iterator[Observer]:
+        """Observe while it lasts. The weights of ``direct`` are used without the linear being called."""
         handles = []
+        special = any(isinstance(linear, ExpertSlice) for linear in linears.values()) or not direct.isdisjoint(linears)
         try:
             for name, linear in linears.items():
                 handles.append(linear.register_forward_pre_hook(self._hook(name)))
-            with (
-                Routed(linears)
-                if any(isinstance(linear, ExpertSlice) for linear in linears.values())
-                else nullcontext()
-            ):
+            with Routed(linears, direct, self._seen) if special else nullcontext():
                 yield self
         finally:
             for handle in handles:
@@ -68,15 +66,27 @@ class Observer:
         self._passes += 1
         self._called.clear()
 
-    def _hook(self, name: str) -> Any:
-        def observe(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            with self.clock.stage("statistics"):
-                self._observe(name, inputs[0])
-            self._called.append(name)
-            if self.stop_early and self._once_each and len(self._called) == len(self.columns):
-                raise Enough
+    def refuse_unreached(self, linears: dict[str, nn.Module]) -> None:
+        """Raise ``CompressionError`` for fused experts none of which was seen to get a token: some get every token, so
+        the model runs them in a way that is not known here.
+        """
+        reached: dict[int, bool] = {}
+        experts = {name: linear for name, linear in linears.items() if isinstance(linear, ExpertSlice)}
+        for name, expert in experts.items():
+            reached[id(expert.fused)] = reached.get(id(expert.fused), False) or name in self.leader
+        for name, expert in experts.items():
+            if not reached[id(expert.fused)]:
+                raise CompressionError(f"{name}: no token was seen to reach it or any expert beside it")
 
-        return observe
+    def _hook(self, name: str) -> Any:
+        return lambda module, inputs: self._seen(name, inputs[0])
+
+    def _seen(self, name: str, inputs: Tensor) -> None:
+        with self.clock.stage("statistics"):
+            self._observe(name, inputs)
+        self._called.append(name)
+        if self.stop_early and self._once_each and len(self._called) == len(self.columns):
+            raise Enough
 
     def _observe(self, name: str, inputs: Tensor) -> None:
         if name not in self.leader:

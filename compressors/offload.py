@@ -104,13 +104,22 @@ class Visits:
 def device_for(model: nn.Module, device: str | torch.device | None, offload: bool, gradients: bool) -> torch.device:
     """Where blocks are run. Raises ``CompressionError`` for what cannot be done with the model on the host."""
     home = next(model.parameters()).device
+    try:
+        given = None if device is None else torch.device(device)
+    except RuntimeError as error:
+        raise CompressionError(f"device {device!r}: {error}") from None
+    if given is not None and given.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (given.index or 0) >= count:
+            found = f"torch finds {count or 'no'} CUDA device{'s' * (count != 1)}"
+            raise CompressionError(f"device {str(given)!r}: {found}; try device='cpu'")
     if not offload:
-        return home if device is None else torch.device(device)
+        return given or home
     if home.type != "cpu":
         raise CompressionError(f"offload keeps the model on the host, but it is on {home}; call model.to('cpu') first")
     if gradients:
         raise CompressionError("gradients of the whole model need it on the device as a whole; not with offload")
-    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return given or torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _same(one: torch.device, other: torch.device) -> bool:

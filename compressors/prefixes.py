@@ -88,7 +88,7 @@ def compress_prefixes(
     where = device_for(model, device, offload, gradients=False)
     clock, blocks = Clock(where), models.decoder_blocks(model)
     refuse_misfits(blocks, method)
-    models.refuse_nonfinite(blocks)
+    models.refuse_nonfinite(model, blocks)
     say = progress or (lambda done, total, stage: None)
 
     def swept() -> _Sweep:
@@ -96,7 +96,7 @@ def compress_prefixes(
         say(0, len(blocks), "capture")
         batches = [part for piece in _pieces(ids, ends) for part in piece.split(batch_size)]
         with clock.stage("forward"):
-            captured = capture(model, blocks, batches, where, offload=offload)
+            captured = capture(model, blocks, batches, where, offload=offload, by_sequence="a sweep of amounts")
         sweep.run(blocks, captured, say)
         return sweep
 
@@ -177,7 +177,7 @@ class _Sweep:
         observer = Observer(columns, self.method.statistics, list(self.strides.values()), self.clock)
         finite = torch.ones((), dtype=torch.bool, device=self.device)
         done, ends = 0, set(self.weights)
-        with observer.watching(block.linears), self.clock.stage("forward"):
+        with observer.watching(block.linears, captured.direct), self.clock.stage("forward"):
             for batch, calls in enumerate(captured.calls):
                 observer.next_pass()
                 observer.stop_early = last

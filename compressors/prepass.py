@@ -66,7 +66,7 @@ class DensePass:
             columns = {name: models.matrix(linear).shape[1] for name, linear in block.linears.items()}
             observer = Observer(columns, "norms", self.ids.numel(), self.clock)
             with visits.at(block, changes=False):
-                with observer.watching(block.linears), self.clock.stage("forward"):
+                with observer.watching(block.linears, captured.direct), self.clock.stage("forward"):
                     for batch, calls in enumerate(captured.calls):
                         observer.next_pass()
                         captured.hidden[batch] = run_block(block.module, captured.hidden[batch], calls[index])

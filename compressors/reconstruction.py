@@ -20,6 +20,7 @@ scaler.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, NamedTuple, Protocol
@@ -34,6 +35,7 @@ from compressors.capture import Call, Captured, capture, run_block
 from compressors.clock import Clock
 from compressors.method import Method
 from compressors.offload import States, Visits, held
+from compressors.rehearsal import leading
 from compressors.report import CompressionError
 from compressors.statistics import sampling_stride, working_dtype
 
@@ -65,7 +67,7 @@ class Stream:
     """
 
     def __init__(self, captured: Captured) -> None:
-        self.calls = captured.calls
+        self.calls, self.direct = captured.calls, captured.direct
         self.hidden, self.dense, self.target = (held(captured.hidden, captured.hidden) for _ in range(3))
 
     def run(self, index: int, block: models.Block, inputs: States) -> States:
@@ -109,10 +111,13 @@ def reconstruct(walk: Walk, ids: Tensor, batch_size: int, seed: int) -> list[dic
     generator = torch.Generator().manual_seed(seed)
     parts = hold_out(ids.shape[0], float(settings["holdout"]))
     streams = [
-        Stream(capture(walk.model, walk.blocks, list(ids[part].split(batch_size)), walk.device, offload=walk.offload))
+        Stream(capture(
+            walk.model, walk.blocks, list(ids[part].split(batch_size)), walk.device, offload=walk.offload,
+            by_sequence=str(walk.method),
+        ))
         for part in parts
         if part
-    ]
+    ]  # fmt: skip
     walk.look_ahead(ids[parts[0]], batch_size)
     stride = sampling_stride(len(parts[0]), ids.shape[1])
     found: list[dict[str, Any]] = []
@@ -127,7 +132,7 @@ def reconstruct(walk: Walk, ids: Tensor, batch_size: int, seed: int) -> list[dic
                 after = [stream.run(index, block, stream.dense) for stream in streams]
                 for stream, entering, dense in zip(streams, inputs, after, strict=True):
                     stream.target = dense if gp else stream.run(index, block, entering)
-            walk.prune(index, Captured(inputs[0], streams[0].calls), stride)
+            walk.prune(index, Captured(inputs[0], streams[0].calls, streams[0].direct), stride)
             errors = [_error(s, index, block, x, y) for s, x, y in zip(streams, inputs, after, strict=True)]
             found.append({"block": block.name, "pruned": _named(errors), "sequences": [len(part) for part in parts]})
             walk.progress(index, len(walk.blocks), "reconstruct")
@@ -163,7 +168,10 @@ def _error(stream: Stream, index: int, block: models.Block, inputs: States, want
         output = run_block(block.module, x, calls[index])
         sums.append((output.double() - y.double()).square().sum())
         count += y.numel()
-    return float(torch.stack(sums).sum()) / count
+    error = float(torch.stack(sums).sum()) / count
+    if not math.isfinite(error):
+        raise CompressionError(f"{block.name} puts out NaN or infinite activations")
+    return error
 
 
 def _named(errors: list[float]) -> dict[str, float]:
@@ -260,4 +268,4 @@ def _apply(module: nn.Module, parameters: dict[str, Tensor], hidden: Tensor, cal
         output = functional_call(module, parameters, (hidden, *args), kwargs)
     else:
         output = functional_call(module, parameters, args, {call.keyword: hidden, **kwargs})
-    return output[0] if isinstance(output, tuple) else output
+    return leading(output)

@@ -77,7 +77,7 @@ def compress(
         return CompressionReport(str(method), seconds=clock.seconds(), propagation=propagation)
     blocks = models.decoder_blocks(model)
     refuse_misfits(blocks, method)
-    models.refuse_nonfinite(blocks)
+    models.refuse_nonfinite(model, blocks)
     say = progress or (lambda done, total, stage: None)
 
     def walked() -> _Walk:
@@ -91,7 +91,7 @@ def compress(
     sequences, tokens = (0, 0) if ids is None else (ids.shape[0], ids.numel())
     return CompressionReport(
         str(method), tuple(walk.ledger.reports), clock.seconds(), peak_memory(where), propagation, len(blocks),
-        sequences, tokens, walk.plan.details,
+        sequences, tokens, walk.plan.details | ({"kept_dense": dense} if (dense := models.stays_dense(blocks)) else {}),
     )  # fmt: skip
 
 
@@ -129,7 +129,10 @@ class _Walk:
                 self.progress(0, len(self.blocks), "capture")
                 with self.clock.stage("forward"):
                     batches = list(ids.split(batch_size))
-                    captured = capture(self.model, self.blocks, batches, self.device, offload=self.offload)
+                    by_sequence = str(self.method) if self.compress_block is not None else ""
+                    captured = capture(
+                        self.model, self.blocks, batches, self.device, offload=self.offload, by_sequence=by_sequence
+                    )
             for index, block in enumerate(self.blocks):
                 with self.visits.at(block):
                     self._block(index, block, captured, 1 if ids is None else sampling_stride(*ids.shape))
@@ -167,8 +170,9 @@ class _Walk:
             inputs = captured.hidden if self.sequential else held(captured.hidden, captured.hidden)
         if captured is not None:
             self.progress(index, len(self.blocks), "observe")
-            with observer.watching(block.linears):
+            with observer.watching(block.linears, captured.direct):
                 self._forward(index, block, captured, observer, hand_on=not self.sequential and not last)
+            observer.refuse_unreached(block.linears)
         self.progress(index, len(self.blocks), "solve")
         with self.clock.stage("solve"):
             if self.compress_block is not None and captured is not None:

@@ -119,11 +119,14 @@ def _repairs(records: Sequence[Record]) -> dict[str, list[str]]:
             total["skipped"] += bool(linear.get("skipped"))
             columns = (linear.get("shape") or [0, 0])[1]
             total["few"] += "expert" in linear.get("name", "") and 0 < (linear.get("tokens") or 0) < columns
+        kept = record.compression.get("details", {}).get("kept_dense", {}).values()
+        total["kept"] += sum(entry["entries"] for entry in kept)
         total["truncated items"] += sum(scores.truncated for scores in record.tasks.values())
     words = {
         "fallbacks": "times the Cholesky factorization failed and damping was raised",
         "dead": "dead columns (inputs that were zero for every token)",
         "skipped": "linears stayed dense",
+        "kept": "weights in blocks stayed dense that are no linear's (routers, gates, states)",
         "few": "linears of experts saw fewer tokens than they have inputs",
         "truncated items": "task items were cut to the model's context",
     }

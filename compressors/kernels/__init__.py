@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 
 @functools.cache
-def _has_triton() -> bool:
+def has_triton() -> bool:
+    """Whether Triton is installed."""
     return importlib.util.find_spec("triton") is not None
 
 
 def usable(tensor: Tensor) -> bool:
     """Whether the kernels can run on this tensor: float32 on a CUDA device, with Triton there."""
-    return tensor.is_cuda and str(tensor.dtype) == "torch.float32" and _has_triton()
+    return tensor.is_cuda and str(tensor.dtype) == "torch.float32" and has_triton()

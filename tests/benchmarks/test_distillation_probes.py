@@ -213,17 +213,19 @@ def test_sets_of_one_cell_may_lie_in_several_files(tmp_path):
 
 
 def test_a_cost_is_that_of_the_steps_after_the_first(monkeypatch):
-    now = iter([5.0, 12.5])
+    now = iter([5.0, 12.5, 20.0, 24.0])
     monkeypatch.setattr(others, "clock", lambda device: next(now))
     laps = others.Laps("cpu")
-    for done in range(1, others.WARM + others.STEPS + 1):
-        laps(done, others.WARM + others.STEPS)
-    assert laps.seconds == 7.5
+    for _ in range(2):
+        for done in range(1, others.WARM + others.STEPS + 1):
+            laps(done, others.WARM + others.STEPS)
+    assert laps.seconds == [7.5, 4.0]
 
 
 def test_cost_and_networks_reach_the_claims(tmp_path, monkeypatch):
     monkeypatch.setattr(others, "ROUNDS", 2)
     monkeypatch.setattr(others, "STEPS", 2)
+    monkeypatch.setattr(others, "TRIES", 1)
     model, cells = "convnet2w4-digits", "dc-ipc1,random-ipc1"
     assert distillation_study.main([model, "--cells", cells, *SMALL, "-o", str(tmp_path)]) == 0
     asked = [model, str(tmp_path), "--nets", "1", "--epochs", "3", "--cells", "dc-ipc1"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from benchmarks import bridge_table, study_records, study_table
@@ -29,5 +31,32 @@ def test_a_damaged_study_is_named(tmp_path, capsys, name, content):
 
 def test_a_folder_without_studies_is_said(tmp_path, capsys):
     assert study_records.main([str(tmp_path), "--store", str(tmp_path / "store")]) == 2
+    assert "no rows of benchmarks.distillation_study" in capsys.readouterr().err
+    assert study_records.main([str(tmp_path), "--pack", str(tmp_path / "packed")]) == 2
+    assert "no rows of benchmarks.distillation_study" in capsys.readouterr().err
     assert study_table.main([str(tmp_path)]) == 2
     assert "no study of distilled images" in capsys.readouterr().err
+
+
+def test_packed_rows_are_the_rows_to_five_decimals(tmp_path, capsys):
+    row = {"cell": "dc-ipc1", "seed": 0, "none": [0.123456789, 1.0], "oracle_T": None, "seconds": {"ts": 1.23456789e-7}}
+    study = {"model": "convnet2w16-digits", "seconds": 2.0, "facts": {"torch": "2"}, "rows": [row]}
+    (tmp_path / "dc-ipc1-s0.json").write_text(json.dumps(study))
+    assert study_records.main([str(tmp_path), "--pack", str(tmp_path / "packed")]) == 0
+    (path,) = (tmp_path / "packed").iterdir()
+    assert path.name == "digits-dc-ipc1-s0.json.gz"
+    assert str(path) in capsys.readouterr().out
+    (found,) = study_records.read_studies(tmp_path / "packed")
+    want = {**row, "none": [0.12346, 1.0], "seconds": {"ts": 1.2346e-7}}
+    assert found == {"model": "convnet2w16-digits", "seconds": 2.0, "rows": [want]}
+    first = path.read_bytes()
+    study_records.pack(tmp_path / "packed", tmp_path / "packed-again")  # packing what is packed changes nothing
+    (again,) = (tmp_path / "packed-again").iterdir()
+    assert again.name == "digits-digits-dc-ipc1-s0.json.gz"
+    assert again.read_bytes() == first
+
+
+def test_where_rows_go_is_said_once(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        study_records.main([str(tmp_path)])
+    assert "give --store or --pack" in capsys.readouterr().err

@@ -143,8 +143,13 @@ def test_a_slice_is_a_view():
     assert module.fused[0, 5, 2] == 7.0
 
 
-def test_a_parameter_that_is_no_known_kind_of_expert_is_refused():
+def test_a_parameter_that_is_no_linear_is_named_and_refused_if_it_is_much_of_the_block():
     model = tiny_llama()
-    model.model.layers[1].mlp.bank = nn.Parameter(torch.zeros(2, 3, 4, dtype=torch.float64))
-    with pytest.raises(CompressionError, match=r"layers\.1\.mlp\.bank"):
+    model.model.layers[1].mlp.bank = bank = nn.Parameter(torch.ones(2, 3, 40, dtype=torch.float64))
+    report = compressors.compress(model, tokens(), "wanda-0.5")
+    assert report.details["kept_dense"] == {"mlp.bank": {"blocks": 1, "entries": 240}}
+    assert bool((bank == 1).all())
+    model = tiny_llama()
+    model.model.layers[1].mlp.bank = nn.Parameter(torch.ones(2, 60, 64, dtype=torch.float64))
+    with pytest.raises(CompressionError, match=r"layers\.1\.mlp\.bank \[2, 60, 64\].*17% of the block"):
         compressors.compress(model, tokens(), "wanda-0.5")

@@ -123,12 +123,14 @@ class TestSummary:
         records[3].compression["linears"][1]["skipped"] = "no token reached it"
         starved = {"name": "model.layers.0.mlp.experts.down_proj.2", "shape": [64, 96], "tokens": 95}
         records[3].compression["linears"][0] |= starved
+        records[3].compression["details"] = {"kept_dense": {"mlp.gate.weight": {"blocks": 2, "entries": 512}}}
         manifest["set_aside"] = ["records/ab.json.gz: not JSON"]
         manifest["missing"] = {"known-corpus-1m-gptq-w3g64-news-s4": "its record was made by other code"}
         text = " ".join(reports.summary(manifest, records, gates.judge(manifest, records)).split())
         assert "1 of 46 records missing, its record was made by other code: known-corpus-1m-gptq-w3g64-news-s4" in text
         assert "2 times the Cholesky factorization failed" in text
         assert "1 linears stayed dense" in text
+        assert "512 weights in blocks stayed dense that are no linear" in text
         assert "1 linears of experts saw fewer tokens than they have inputs" in text
         assert "set aside" in text
 
