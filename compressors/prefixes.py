@@ -192,6 +192,7 @@ class _Sweep:
                 if done in ends:
                     with self.clock.stage("solve"):
                         self._take(done, block, observer)
+        observer.refuse_unreached(block.linears)
         self.ledgers[max(ends)].expect(finite, f"{block.name} puts out NaN or infinite activations")
         for ledger in self.ledgers.values():
             ledger.send()
