@@ -14,7 +14,7 @@ from compressors import CompressionError, compress_prefixes, factor, prefixes, w
 from tests.helpers_compressors import same_weights, tiny_llama, tokens, weights_of
 
 METHODS = ("wanda-0.5", "gptq-w4g16", "sparsegpt-0.5", "sparsegpt-2of4", "spqr-w3g16")
-MORE = ("wanda-2of4", "gptq-w3g16:actorder=true", "sparsegpt-0.5-w4g16", "ria-0.5", "dsnot(sparsegpt)-2of4")
+MORE = ("gptq-w3g16:actorder=true", "sparsegpt-0.5-w4g16", "dsnot(sparsegpt)-2of4")
 # Of what a GPU must be asked for before the host can go on: a number, a shape that depends on values.
 ASKING = {
     "aten::_local_scalar_dense", "aten::item", "aten::is_nonzero", "aten::equal", "aten::nonzero",
