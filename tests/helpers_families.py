@@ -47,7 +47,6 @@ OWN: dict[str, dict[str, Any]] = {
     "gptj": {"rotary_dim": 8},
     "granitemoehybrid": {"layer_types": ["mamba", "attention"]},
     "hrm_text": {},
-    "jamba": {"use_mamba_kernels": False},
     "lfm2": {"layer_types": ["conv", FULL]},
     "longcat_flash": ALL_HEADS,
     "mamba": {"intermediate_size": 128},

@@ -189,13 +189,17 @@ def test_of_two_targets_the_mean_counts(sources, model, tmp_path):
     assert values[upper] > 2 * values[target]  # what is compared with is the target
 
 
-def test_the_target_is_text_that_nothing_else_uses(sources):
+def test_the_target_is_text_that_nothing_else_uses(sources, tmp_path):
     from fixtures.known_corpus import stream_windows
 
     found = advise.target_reference(sources[2], tokenizer(), 10 * 32, 32)
     held = stream_windows(tokenizer(), fixtures.get_source(sources[2]).split("held-out")["text"][:], 32)
     assert found.name == sources[2]
     assert np.array_equal(found.token_ids, held[:10])
+    many = write_jsonl(tmp_path / "many.jsonl", documents(2000, 5, shortest=1, longest=4))  # 400 are held out
+    held = stream_windows(tokenizer(), fixtures.get_source(many).split("held-out")["text"][:], 32)
+    for wanted in (1, len(held) // 2, len(held), len(held) + 50):
+        assert np.array_equal(advise.target_reference(many, tokenizer(), wanted * 32, 32).token_ids, held[:wanted])
 
 
 def test_a_domain_that_the_dense_model_does_not_model_is_no_target(tmp_path):
