@@ -200,12 +200,12 @@ def _import_others() -> None:
     named = {name.strip(): VARIABLE for name in os.environ.get(VARIABLE, "").split(",") if name.strip()}
     if not _imported:
         _imported.add(__name__)  # entry points are looked up once
-        named |= {point.value: f"entry point {point.name!r} of {GROUP}" for point in entry_points(group=GROUP)}
+        named |= {point.module: f"entry point {point.name!r} of {GROUP}" for point in entry_points(group=GROUP)}
     for name in [name for name in named if name not in _imported]:
         _imported.add(name)  # before: a module that asks for the table while it registers gets what is there
         try:
             import_module(name)
-        except Exception as error:  # whatever their code raises
+        except (Exception, SystemExit) as error:  # whatever their code raises
             _imported.discard(name)
             said = f"{type(error).__name__}: {error}"
             raise MethodError(

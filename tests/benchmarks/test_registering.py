@@ -68,7 +68,7 @@ def test_it_is_listed_with_ours(theirs, way):
         about = theirs / "their-1.0.dist-info"
         about.mkdir()
         (about / "METADATA").write_text("Metadata-Version: 2.1\nName: their\nVersion: 1.0\n")
-        (about / "entry_points.txt").write_text("[calibench.compressors]\nlargest = their.pruner\n")
+        (about / "entry_points.txt").write_text("[calibench.compressors]\nlargest = their.pruner:solve\n")
     done = python(
         theirs, "-m", "compressors", **({"CALIBENCH_COMPRESSORS": "their.pruner"} if way == "variable" else {})
     )
@@ -96,10 +96,15 @@ def test_an_edit_of_any_file_of_their_package_is_other_code(theirs):
 
 @pytest.mark.parametrize(
     ("named", "message"),
-    [("thier.pruner", "No module named 'thier'"), ("broken", "ZeroDivisionError")],
+    [
+        ("thier.pruner", "No module named 'thier'"),
+        ("broken", "ZeroDivisionError"),
+        ("leaving", "SystemExit: 3"),
+    ],
 )
 def test_a_module_that_cannot_be_imported_is_named(theirs, named, message):
     (theirs / "broken.py").write_text("1 / 0\n")
+    (theirs / "leaving.py").write_text("raise SystemExit(3)\n")
     done = python(theirs, "-m", "pytest", "benchmarks", "--register", named, "--dry-run", "-p", "no:cacheprovider")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert f"the module {named!r} cannot be imported" in done.stderr
