@@ -27,6 +27,7 @@ SIZES: dict[str, Any] = {
     "state_size": 8, "time_step_rank": 4, "chunk_size": 8, "n_groups": 1, "mamba_dt_rank": 4, "mamba_d_state": 8,
     "mamba_n_heads": 4, "mamba_d_head": 32, "mamba_n_groups": 1, "mamba_chunk_size": 8, "mamba_d_ssm": 128,
     "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 16, "linear_value_head_dim": 16,
+    "index_n_heads": 2, "index_head_dim": 32, "index_topk": 8,
     "attn_layer_period": 2, "attn_layer_offset": 1, "hidden_size_per_layer_input": 16, "laurel_rank": 8,
     "altup_num_inputs": 2, "attention_hidden_size": 64, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
 }  # fmt: skip
@@ -43,6 +44,7 @@ OWN: dict[str, dict[str, Any]] = {
         **GEMMA4, "intermediate_size": [96] * 6, "activation_sparsity_pattern": [0.5] + [0.0] * 5,
     },
     "gemma4_text": GEMMA4,
+    "glm_moe_dsa": ALL_HEADS,
     "gpt_neo": {"attention_types": [[["global", "local"], 1]], "window_size": 8},
     "gptj": {"rotary_dim": 8},
     "granitemoehybrid": {"layer_types": ["mamba", "attention"]},
