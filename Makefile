@@ -13,9 +13,10 @@ MIRROR  ?= mirror
 SOURCES ?= all
 TASKS   ?= all
 
-.PHONY: help benchmark test lint types report mirror clean
+.PHONY: help setup benchmark test lint types report mirror clean
 help:
 	@echo "make benchmark   compress, score, gate and report (PROFILE=quick JOBS=2 ARGS='--seeds 3')"
+	@echo "make setup       the environment alone; then . $(VENV)/bin/activate, and pytest benchmarks --help"
 	@echo "make test        lint, type checks and tests"
 	@echo "make mirror      write sources and tasks for machines without a network (MIRROR=folder SOURCES=c4,dclm TASKS=none)"
 	@echo "make report      judge and report again from the store, without running a case"
@@ -28,6 +29,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
+
+setup: $(VENV)/.ready
 
 benchmark: $(VENV)/.ready
 	$(BIN)/python -m pytest benchmarks --profile $(PROFILE) -n $(JOBS) --threads 1 --benchmark-disable $(ARGS)

@@ -178,12 +178,17 @@ def target_reference(target: str, tokenizer: Any, tokens: int, length: int) -> A
     from fixtures.known_corpus import stream_windows
     from fixtures.similarity import Reference
 
-    texts = fixtures.get_source(target).split("held-out")["text"][:]
-    try:
-        windows = stream_windows(tokenizer, texts, length)
-    except ValueError as error:
-        raise ValueError(f"--target {target}: {error} ({len(texts)} documents are held out)") from error
-    return Reference(target, windows[: max(1, tokens // length)])
+    rows, wanted, count = fixtures.get_source(target).split("held-out"), max(1, tokens // length), 64
+    while True:  # a public source may hold out millions of tokens: only as many documents as it takes
+        try:
+            windows = stream_windows(tokenizer, rows[:count]["text"], length)
+        except ValueError as error:
+            if count >= len(rows):
+                raise ValueError(f"--target {target}: {error} ({len(rows)} documents are held out)") from error
+        else:
+            if len(windows) >= wanted or count >= len(rows):
+                return Reference(target, windows[:wanted])
+        count *= 4
 
 
 def pilot(options: argparse.Namespace) -> tuple[dict[str, list[float]], tuple[str, float] | None]:

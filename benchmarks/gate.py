@@ -149,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for verdict in verdicts[1:]:
         print(f"  for diagnosis: {verdict_text(verdict)}")
     print(f"report: {options.out / 'gate.html'} (also .md, .json, and .xml for JUnit)")
-    for line in gate_outputs.annotations(verdicts[0]):
+    for line in gate_outputs.workflow_commands(verdicts[0]):
         print(line)
     return EXIT.get(verdicts[0].outcome, UNDECIDED if options.strict_gates else 0)
 

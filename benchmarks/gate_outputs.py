@@ -50,8 +50,9 @@ def junit(verdicts: Sequence[Verdict]) -> str:
     """One test, the pooled verdict; a verdict that is none is a skipped test. Tasks are in its output."""
     pooled = verdicts[0]
     failed, undecided = pooled.outcome == "fail", pooled.outcome not in ("pass", "fail")
-    counts = {"tests": "1", "failures": str(int(failed)), "skipped": str(int(undecided)), "errors": "0"}
-    suite = ElementTree.Element("testsuite", name="calibench", **counts)
+    suite = ElementTree.Element("testsuite", name="calibench", tests="1", errors="0")
+    suite.set("failures", str(int(failed)))
+    suite.set("skipped", str(int(undecided)))
     case = ElementTree.SubElement(suite, "testcase", classname="benchmarks.gate", name=pooled.id)
     properties = ElementTree.SubElement(case, "properties")
     for name in ("estimate", "low", "high", "p", "margin", "detectable"):
@@ -64,7 +65,7 @@ def junit(verdicts: Sequence[Verdict]) -> str:
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
 
 
-def annotations(pooled: Verdict) -> list[str]:
+def workflow_commands(pooled: Verdict) -> list[str]:
     """An error for a failure, a warning where nothing was decided: a green tick would hide it. Else nothing."""
     if pooled.outcome in ("pass", "fail") or os.environ.get("GITHUB_ACTIONS") != "true":
         return github.failure_annotations([pooled])

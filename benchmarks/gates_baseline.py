@@ -6,6 +6,7 @@ each. Everything is a difference from the dense model of the machine that ran it
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -208,6 +209,23 @@ def retraining_sd(baseline: dict[str, Any], model: str, method: str, what: str) 
     elif what != "loss":
         found = None
     return None if found is None else float(found)
+
+
+def is_new_version(group: Group, entry: dict[str, Any]) -> bool:
+    """Whether the user's model has other weights than the baseline's: what is compared then are these two versions.
+
+    A model that is trained here has other weights on another machine, without being another version of anything.
+    """
+    record = next(iter(group.records.values()))
+    trained_here = str(record.case["model"]).startswith("known-corpus-")
+    return not trained_here and entry["model_hash"] != record.keys.get("model_hash")
+
+
+def of_version(verdict: Verdict, new: bool) -> Verdict:
+    """The verdict, saying that it is about another version of the model if it is."""
+    if not new:
+        return verdict
+    return dataclasses.replace(verdict, reason=f"{verdict.reason}; another version of the model than the baseline's")
 
 
 def retraining_spread(

@@ -17,8 +17,10 @@ from benchmarks.gates_baseline import (
     LOSS_DIGITS,
     columns,
     document_ids,
+    is_new_version,
     item_ids,
     numbers,
+    of_version,
     retraining_sd,
     unpack,
     without_rounding,
@@ -77,7 +79,8 @@ def regression_loss(
             "the baseline was scored on other documents (their hashes differ)" if stored else "no loss in the baseline"
         )
         return Verdict(**base, outcome="inconclusive", reason=why)
-    retrained = entry["model_hash"] != _model_hash(group)
+    new = is_new_version(group, entry)
+    retrained = entry["model_hash"] != _model_hash(group) and not new
     spread = retraining_sd(baseline, group.model, group.method, "loss") if retrained else 0.0
     if spread is None:
         why = "the model was retrained here and the baseline does not say how much retraining alone changes"
@@ -99,7 +102,7 @@ def regression_loss(
     if statistics.detectable_difference(extra, settings.alpha / family, settings.power) > margin:
         need = "retraining the model alone changes more: raise the margin, or ship the weights"
     details = {"retrained": retrained, "retraining_sd": spread, "items": len(by_item), "draws": n_draws}
-    return judgement({**base, "details": details}, interval, margin, detectable, need)
+    return of_version(judgement({**base, "details": details}, interval, margin, detectable, need), new)
 
 
 def _paired_interval(by_item: np.ndarray, by_draw: np.ndarray, draws: list[int], confidence: float) -> Interval:
@@ -143,7 +146,7 @@ def regression_accuracy(
         why = f"the informative tasks are {here}; those of the baseline {there}"
     elif stored["items"] != item_ids(group):
         why = "the baseline was scored on other items or prompts (their hashes differ)"
-    elif entry["model_hash"] != _model_hash(group):
+    elif entry["model_hash"] != _model_hash(group) and not is_new_version(group, entry):
         why = "the model was retrained here: its answers cannot be paired with the baseline's"
     if why or stored is None:
         return Verdict(**base, outcome="inconclusive", reason=str(why))
@@ -160,7 +163,7 @@ def regression_accuracy(
     need = f"it needs about {more} items instead of {n}"
     details = {"tasks": group.informative, "items": n, "disagreement": stored["disagreement"]}
     base |= {"p": p, "flips": (test.worse, test.better), "details": details}
-    return judgement(base, interval, margin, detectable, need)
+    return of_version(judgement(base, interval, margin, detectable, need), is_new_version(group, entry))
 
 
 def of_answers(detectable: float, margin: float, n: int, level: float) -> tuple[float, int]:

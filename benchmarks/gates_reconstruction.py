@@ -12,7 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gates_baseline import ERROR_DIGITS, log_errors, numbers, retraining_sd, without_rounding
+from benchmarks.gates_baseline import (
+    ERROR_DIGITS,
+    is_new_version,
+    log_errors,
+    numbers,
+    of_version,
+    retraining_sd,
+    without_rounding,
+)
 from benchmarks.gates_change import judgement
 from benchmarks.gates_settings import Settings
 from fixtures.records import Verdict
@@ -38,7 +46,8 @@ def reconstruction(
         why = "no relative errors in the baseline" if names else "no linear has a relative error"
     elif stored["linears"] != names:
         why = "the linears are not those of the baseline"
-    retrained = entry["model_hash"] != next(iter(group.records.values())).keys.get("model_hash")
+    new = is_new_version(group, entry)
+    retrained = not new and entry["model_hash"] != next(iter(group.records.values())).keys.get("model_hash")
     spread = retraining_sd(baseline, group.model, group.method, "reconstruction") if retrained else 0.0
     if spread is None:
         why = why or "the model was retrained here and the baseline does not say how much retraining alone changes"
@@ -70,11 +79,10 @@ def reconstruction(
     p = min(1.0, count * interval.p_greater())
     verdict = judgement({**base, "p": p, "details": details}, interval, margin, detectable, need)
     if verdict.outcome != "fail":
-        return verdict
+        return of_version(verdict, new)
     more = f", and {len(risen) - 1} more linears rose" if len(risen) > 1 else ""
-    return dataclasses.replace(
-        verdict, reason=f"the error of {names[worst]} rose by {math.expm1(interval.estimate):.0%}{more}"
-    )
+    reason = f"the error of {names[worst]} rose by {math.expm1(interval.estimate):.0%}{more}"
+    return of_version(dataclasses.replace(verdict, reason=reason), new)
 
 
 def _error(difference: np.ndarray) -> tuple[float, float]:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from benchmarks.gates_settings import BASELINE_SCHEMA
 from benchmarks.grid import PROFILES, GridError
-from fixtures.records import Case, Record, Verdict
+from fixtures.records import Case, Record, Verdict, label
 from fixtures.store import Store
 
 if TYPE_CHECKING:
@@ -29,12 +30,24 @@ def make_manifest(profile: dict[str, Any], cases: list[Case], narrowed: bool = F
 
     return {
         "profile": profile["name"],
-        "title": profile.get("title", profile["name"]),
+        "title": _title(profile, cases if narrowed else ()),
         "cases": [case.to_dict() for case in cases],
         "gates": profile.get("gates", {}),
         "narrowed": narrowed,
         "licences": fixtures.licences(),
     }
+
+
+def _title(profile: dict[str, Any], narrowed_to: Sequence[Case]) -> str:
+    """The profile's; of a run that options narrowed to a few models, what is left: its title would mislead."""
+    models = list(dict.fromkeys(label(case.model) for case in narrowed_to))
+    methods = {case.method for case in narrowed_to if case.method != "dense"}
+    sources = {case.draw.source for case in narrowed_to if case.draw}
+    seeds = {case.draw.seed for case in narrowed_to if case.draw}
+    if not 1 <= len(models) <= 3 or not methods:
+        return str(profile.get("title", profile["name"]))
+    counts = ((len(methods), "method"), (len(sources), "source"), (len(seeds), "draw"))
+    return f"{', '.join(models)}: " + ", ".join(f"{n} {word}{'s' * (n > 1)}" for n, word in counts)
 
 
 def find_records(store: Store, cases: list[Case]) -> tuple[list[Record], dict[str, str]]:

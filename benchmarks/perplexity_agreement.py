@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
+
+from fixtures.records import PerplexityScores
 
 BOUND = 1e-5  # nats a token, float32
 SHOWN = ("word_perplexity", "byte_perplexity", "bits_per_byte")
@@ -59,10 +61,11 @@ def agreement(model: Any, tokenizer: Any, task: str, items: int | None = None, b
         found = evaluate(lm, {task: stock}, samples={task: sorted(load_texts(task, items).indices)}, bootstrap_iters=0)
     theirs = {name: found["results"][task][f"{name},none"] for name in SHOWN}
     loss = {sample["doc_hash"]: -_number(sample["filtered_resps"][0]) for sample in found["samples"][task]}
-    each = zip(mine.scores.document_hash, mine.scores.nll, mine.scores.tokens, strict=True)
+    scores = cast(PerplexityScores, mine.scores)
+    each = zip(scores.document_hash, scores.nll, scores.tokens, strict=True)
     largest = max(abs(nll - loss[name]) / tokens for name, nll, tokens in each)
     ours = {name: mine[name] for name in SHOWN}
-    return Agreement(task, len(mine.scores.nll), sum(mine.scores.tokens), ours, theirs, largest)
+    return Agreement(task, len(scores.nll), sum(scores.tokens), ours, theirs, largest)
 
 
 def _number(value: Any) -> float:

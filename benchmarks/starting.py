@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -32,7 +32,7 @@ def check(config: pytest.Config, root: Path, cases: list[Case], images: Sequence
     if planned:
         from benchmarks.plan import plan
 
-        terminal = config.pluginmanager.get_plugin("terminalreporter")
+        terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
         terminal.write_line(plan(cases, images))
         pytest.exit("dry run: nothing was run", returncode=0)
     if problem := missing_device([*cases, *images]) if runs else "":

@@ -134,7 +134,7 @@ def test_compression_speed(
 
 
 @pytest.mark.parametrize("times", [1, 4, 16])
-@pytest.mark.parametrize("spelling", ["wanda-0.5", "gptq-w4g{group_size}"])
+@pytest.mark.parametrize("spelling", ["wanda-0.5", "gptq-w4g{group_size}", "sparsegpt-0.5"])
 def test_a_sweep_of_amounts(
     spelling: str, times: int, dense: Any, device: str, benchmark: Any, capsys: Any, request: pytest.FixtureRequest
 ) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from compressors.models import Block
 from compressors.offload import HostStates, States
-from compressors.rehearsal import Call, leading, passing, rehearse, replaced, run
+from compressors.rehearsal import Call, apply, leading, passing, rehearse, replaced, run
 from compressors.report import CompressionError
 
 __all__ = ["Call", "Captured", "capture", "run_block"]
@@ -31,9 +31,7 @@ class Captured(NamedTuple):
 
 def run_block(block: nn.Module, hidden: Tensor, call: Call) -> Tensor:
     """The hidden states that a block hands on: its output, or the first entry if that is a tuple or list."""
-    if call.keyword is None:
-        return leading(block(hidden, *call.args, **call.kwargs))
-    return leading(block(*call.args, **{call.keyword: hidden}, **call.kwargs))
+    return leading(apply(block, hidden, call))
 
 
 def capture(

@@ -15,7 +15,7 @@ from torch import Tensor
 from compressors import grid as grids
 from compressors import kernels
 from compressors.columns import COLUMN_BLOCK, edges, solve_block
-from compressors.factor import Factor, factorize
+from compressors.factor import Factor, factorize_all, stacked
 from compressors.kernels.columns import Grids, Plan, fits, run
 from compressors.method import Method
 from compressors.solving import Solved
@@ -53,29 +53,68 @@ def quantize(
     block (``block``, the reference), or to those with every update so far (``fresh``). With ``actorder`` static
     groups are of the original columns, others of the reordered ones.
     """
+    return quantize_all(
+        weight, [hessian], bits=bits, group_size=group_size, sym=sym, groups=groups, actorder=actorder, damp=damp,
+        column_block=column_block,
+    )[0]  # fmt: skip
+
+
+def quantize_all(
+    weight: Tensor,
+    hessians: list[Tensor],
+    *,
+    bits: int,
+    group_size: int = -1,
+    sym: bool = False,
+    groups: str = "block",
+    actorder: bool = False,
+    damp: float = 0.01,
+    column_block: int = COLUMN_BLOCK,
+) -> list[Quantized]:
+    """``quantize`` for each of several Hessians; on a GPU in about as many launches as one takes."""
     columns = weight.shape[1]
-    size = columns if group_size == -1 else group_size
-    order = hessian.diagonal().argsort(dim=0, descending=True, stable=True) if actorder else None
+    plan = Plan(bits, columns if group_size == -1 else group_size, sym, groups)
+    orders = [h.diagonal().argsort(dim=0, descending=True, stable=True) if actorder else None for h in hessians]
     with full_precision():
-        factor = factorize(hessian, damp, order)
-        work = weight.T if order is None else weight.T[order]
-        work = work.masked_fill(factor.dead[:, None], 0)
-        group_of = torch.arange(columns, device=weight.device) // size
-        if groups == "static":
-            natural = work if order is None else torch.empty_like(work).index_copy_(0, order, work)
-            lattice = fit_groups(natural, size, bits, sym)
-            group_of = group_of if order is None else group_of[order]
+        factors = factorize_all(hessians, damp, orders)
+        jobs = [_job(weight, factor, order, plan) for factor, order in zip(factors, orders, strict=True)]
+        if kernels.usable(weight) and column_block == COLUMN_BLOCK and fits(columns, plan):
+            _round_fused(jobs, plan)
         else:
-            lattice = _empty(columns // size, work, bits)
-        plan = Plan(bits, size, sym, groups)
-        if kernels.usable(work) and column_block == COLUMN_BLOCK and fits(columns, plan):
-            _round_fused(work, factor, lattice, group_of, plan)
-        else:
-            _round(work, factor, lattice, group_of, plan, column_block)
-        if order is not None:
-            back = order.argsort()
-            work, group_of = work[back], group_of[back]
-    return Quantized(work.T, lattice.scale.T, lattice.zero.T, group_of, factor.damping, factor.raised)
+            for job in jobs:
+                _round(job.work, job.factor, job.lattice, job.group_of, plan, column_block)
+    return [_quantized(job, order) for job, order in zip(jobs, orders, strict=True)]
+
+
+class _Job(NamedTuple):
+    """A weight to be rounded, ``work`` [columns, out] in the order of its ``factor``, its grids as ``Quantized``'s."""
+
+    work: Tensor
+    factor: Factor
+    lattice: grids.Grid
+    group_of: Tensor
+
+
+def _job(weight: Tensor, factor: Factor, order: Tensor | None, plan: Plan) -> _Job:
+    columns, size, bits = weight.shape[1], plan.group_size, plan.bits or 0
+    work = weight.T if order is None else weight.T[order]
+    work = work.masked_fill(factor.dead[:, None], 0)
+    group_of = torch.arange(columns, device=weight.device) // size
+    if plan.groups != "static":
+        return _Job(work, factor, _empty(columns // size, work, bits), group_of)
+    natural = work if order is None else torch.empty_like(work).index_copy_(0, order, work)
+    lattice = fit_groups(natural, size, bits, plan.sym)
+    return _Job(work, factor, lattice, group_of if order is None else group_of[order])
+
+
+def _quantized(job: _Job, order: Tensor | None) -> Quantized:
+    work, group_of = job.work, job.group_of
+    if order is not None:
+        back = order.argsort()
+        work, group_of = work[back], group_of[back]
+    return Quantized(
+        work.T, job.lattice.scale.T, job.lattice.zero.T, group_of, job.factor.damping, job.factor.raised
+    )  # fmt: skip
 
 
 def _round(work: Tensor, factor: Factor, lattice: grids.Grid, group_of: Tensor, plan: Plan, column_block: int) -> None:
@@ -93,14 +132,17 @@ def _round(work: Tensor, factor: Factor, lattice: grids.Grid, group_of: Tensor, 
         work[end:].addmm_(unit[:, end:].T, errors, alpha=-1)
 
 
-def _round_fused(work: Tensor, factor: Factor, lattice: grids.Grid, group_of: Tensor, plan: Plan) -> None:
-    """The same on a GPU, by the kernels."""
-    rows = work.T.contiguous()
-    found = Grids(lattice.scale.T.contiguous(), lattice.zero.T.contiguous(), group_of.to(torch.int32))
-    run(rows, [rows.shape[0]], factor.unit, factor.diagonal, plan, found)
-    work.copy_(rows.T)
-    lattice.scale.copy_(found.scale.T)
-    lattice.zero.copy_(found.zero.T)
+def _round_fused(jobs: list[_Job], plan: Plan) -> None:
+    """The same on a GPU, by the kernels, for all at once."""
+    rows = torch.cat([job.work.T for job in jobs])
+    scale, zero = (torch.cat([getattr(job.lattice, name).T for job in jobs]) for name in ("scale", "zero"))
+    group_of = torch.stack([job.group_of for job in jobs]).to(torch.int32)
+    unit, diagonal = stacked([job.factor for job in jobs])
+    out = jobs[0].work.shape[1]
+    run(rows, [out] * len(jobs), unit, diagonal, plan, Grids(scale, zero, group_of))
+    for job, *found in zip(jobs, rows.split(out), scale.split(out), zero.split(out), strict=True):
+        for old, new in zip((job.work, job.lattice.scale, job.lattice.zero), found, strict=True):
+            old.copy_(new.T)
 
 
 def fit_groups(work: Tensor, size: int, bits: int, sym: bool) -> grids.Grid:
@@ -118,18 +160,30 @@ def _empty(groups: int, work: Tensor, bits: int) -> grids.Grid:
 
 
 def solve(weights: list[Tensor], seen: Statistics, method: Method) -> list[Solved]:
+    return solve_all(weights, [seen], method)[0]
+
+
+def solve_all(weights: list[Tensor], seen: list[Statistics], method: Method) -> list[list[Solved]]:
+    """``solve`` for each of several statistics of these linears' inputs."""
     target, settings = method.target, method.all_settings
     bits, size = target.bits, target.group_size
-    assert seen.hessian is not None
+    hessians = [one.hessian for one in seen if one.hessian is not None]
+    assert len(hessians) == len(seen)
     assert bits is not None
     assert size is not None
     # Rows are independent, so linears with one input are solved as one tall matrix.
-    done = quantize(torch.cat(weights), seen.hessian, bits=bits, group_size=size, **settings)  # type: ignore[arg-type]
+    found = quantize_all(torch.cat(weights), hessians, bits=bits, group_size=size, **settings)  # type: ignore[arg-type]
     heights = [weight.shape[0] for weight in weights]
+    stored = grids.bits_a_weight(weights[0].shape[1], bits, size, bool(settings["sym"]))
+    scattered = bool(settings["actorder"]) and settings["groups"] != "static" and size != -1
     solved = []
-    for weight, part in zip(weights, done.weight.split(heights), strict=True):
-        stored = grids.bits_a_weight(weight.shape[1], bits, size, bool(settings["sym"]))
-        scattered = bool(settings["actorder"]) and settings["groups"] != "static" and size != -1
-        index = 32 / weight.shape[0] if scattered else 0.0  # a group number for each column
-        solved.append(Solved(part, stored - bits + index, bits, False, done.damping, done.raised))
+    for done in found:
+        parts = done.weight.split(heights)
+        index = [32 / height if scattered else 0.0 for height in heights]  # a group number for each column
+        solved.append(
+            [
+                Solved(part, stored - bits + more, bits, False, done.damping, done.raised)
+                for part, more in zip(parts, index, strict=True)
+            ]
+        )
     return solved

@@ -35,9 +35,7 @@ def smallest(metric: Tensor, sparsity: float) -> Tensor:
     mask = metric < threshold
     equal = metric == threshold
     missing = count - mask.sum(1, keepdim=True)
-    if bool((equal.sum(1, keepdim=True) == missing).all()):
-        return mask | equal
-    return mask | (equal & (equal.cumsum(1) <= missing))
+    return mask | (equal & (equal.cumsum(1, dtype=torch.int32) <= missing))
 
 
 def pattern(metric: Tensor, keep: int, group: int) -> Tensor:

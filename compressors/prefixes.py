@@ -7,7 +7,9 @@ first n sequences are prefix sums: they are solved as they come by, and nothing 
 
     sequences   0 .. 8      8 .. 16         16 .. 32
                 add         add             add
-                  | solve     | solve         | solve
+                  | copy      | copy          | copy
+                Hessian     Hessian         Hessian      solved together, which on a GPU takes about as many launches
+                  |           |               |          as one: a column loop is as long as a row, however many rows
                 weights     weights         weights      of one block, for 8, 16 and 32 sequences
 
 """
@@ -26,13 +28,17 @@ from compressors import models
 from compressors.capture import Captured, capture, run_block
 from compressors.clock import Clock, peak_memory
 from compressors.codehash import module_name
+from compressors.factor import without_waiting
 from compressors.method import Method, MethodError, parse
 from compressors.observe import Enough, Observer
 from compressors.offload import Visits, device_for
 from compressors.originals import staged_copy
 from compressors.report import CompressionError, CompressionReport
 from compressors.results import Ledger, expect_finite, refuse_misfits, refuse_uncalled, untouched
+from compressors.solving import Solved
 from compressors.statistics import Statistics, sampling_stride, working_dtype
+
+TOGETHER = 2 * 2**30  # bytes that the amounts which are solved together may take: Hessians, factors, weights
 
 
 class Prefix(NamedTuple):
@@ -67,6 +73,7 @@ def compress_prefixes(
 
     ``token_ids`` [n_sequences, sequence_length]; other arguments as for ``compress``. The same weights bit for bit
     where every amount is a multiple of ``batch_size`` (or the last), else but for rounding: batches end at the amounts.
+    On a GPU GPTQ, SparseGPT and SpQR solve amounts together, which rounds differently from one at a time.
     Raises ``CompressionError`` as ``compress`` does, and for an amount that is not within the set; ``MethodError`` for
     a method that needs more than the statistics of one linear's inputs (AWQ, OWL, Pruner-Zero, reconstruction).
     """
@@ -82,20 +89,19 @@ def compress_prefixes(
     clock, blocks = Clock(where), models.decoder_blocks(model)
     refuse_misfits(blocks, method)
     models.refuse_nonfinite(model, blocks)
-    sweep = _Sweep(method, ends, ids.shape[1], where, clock)
     say = progress or (lambda done, total, stage: None)
-    with models.for_inference(model):
+
+    def swept() -> _Sweep:
+        sweep = _Sweep(method, ends, ids.shape[1], where, clock)
         say(0, len(blocks), "capture")
+        batches = [part for piece in _pieces(ids, ends) for part in piece.split(batch_size)]
         with clock.stage("forward"):
-            batches = [part for piece in _pieces(ids, ends) for part in piece.split(batch_size)]
             captured = capture(model, blocks, batches, where, offload=offload, by_sequence="a sweep of amounts")
-        visits = Visits(where)
-        for index, block in enumerate(blocks):
-            with visits.at(block, changes=False):
-                sweep.block(index, block, captured, last=index == len(blocks) - 1)
-            if index == len(blocks) - 1:
-                sweep.finish()
-            say(index + 1, len(blocks), "done")
+        sweep.run(blocks, captured, say)
+        return sweep
+
+    with models.for_inference(model):
+        sweep = without_waiting(swept, where)
     seconds, peak, length = clock.seconds(), peak_memory(where), ids.shape[1]
     found = {
         end: Prefix(
@@ -123,26 +129,48 @@ def _pieces(ids: Tensor, ends: list[int]) -> list[Tensor]:
     return [ids[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
+class _Waiting(NamedTuple):
+    """What the first ``end`` sequences have shown of the linears ``names``, which share their inputs, of one block."""
+
+    end: int
+    names: list[str]
+    seen: Statistics
+
+
 class _Sweep:
     """Weights and reports by amount, block after block."""
 
     def __init__(self, method: Method, ends: list[int], length: int, device: torch.device, clock: Clock) -> None:
         self.method, self.device, self.clock = method, device, clock
         self.strides = {end: sampling_stride(end, length) for end in ends}
-        self.solve = import_module(module_name(method.algorithm)).solve
+        module = import_module(module_name(method.algorithm))
+        self.solve, self.solve_all = module.solve, getattr(module, "solve_all", None)
+        self._waiting: list[_Waiting] = []
+        self._held = 0  # bytes of those
         self.weights: dict[int, dict[str, Tensor]] = {end: {} for end in ends}
         self.ledgers = {end: Ledger() for end in ends}
         self._coming: list[tuple[int, str, Future[Tensor]]] = []
         self._copy = staged_copy(device) if device.type == "cuda" else None
         self._thread = ThreadPoolExecutor(1) if device.type == "cuda" else None
 
-    def finish(self) -> None:
+    def run(self, blocks: list[models.Block], captured: Captured, say: Callable[[int, int, str], None]) -> None:
+        visits = Visits(self.device)
+        try:
+            for index, block in enumerate(blocks):
+                with visits.at(block, changes=False):
+                    self.block(index, block, captured, last=index == len(blocks) - 1)
+                if index == len(blocks) - 1:
+                    self._finish()
+                say(index + 1, len(blocks), "done")
+        finally:
+            if self._thread is not None:
+                self._thread.shutdown()
+
+    def _finish(self) -> None:
         """Wait for what is on its way to the host."""
         for ledger in self.ledgers.values():
             ledger.read()
         self._arrive(0)
-        if self._thread is not None:
-            self._thread.shutdown()
 
     def block(self, index: int, block: models.Block, captured: Captured, *, last: bool) -> None:
         columns = {name: models.matrix(linear).shape[1] for name, linear in block.linears.items()}
@@ -163,40 +191,71 @@ class _Sweep:
                     pass
                 if done in ends:
                     with self.clock.stage("solve"):
-                        self._solve(done, block, observer)
+                        self._take(done, block, observer)
+        observer.refuse_unreached(block.linears)
         self.ledgers[max(ends)].expect(finite, f"{block.name} puts out NaN or infinite activations")
         for ledger in self.ledgers.values():
             ledger.send()
         self._arrive(len(ends) * len(block.linears))
 
-    def _solve(self, end: int, block: models.Block, observer: Observer) -> None:
-        """The block's weights by the sequences seen so far."""
-        stride, ledger = self.strides[end], self.ledgers[end]
+    def _take(self, end: int, block: models.Block, observer: Observer) -> None:
+        """What the sequences so far have shown, to be solved now or together with what more of them show."""
+        stride = self.strides[end]
+        later = [self.strides[other] for other in self.strides if other > end]
+        before = self._held
         for leader, names in observer.groups().items():
             accumulator = observer.accumulators.get(leader)
             seen = accumulator.so_far(stride) if accumulator else Statistics(0)
-            later = [self.strides[other] for other in self.strides if other > end]
             if accumulator and stride not in later:
                 accumulator.forget(stride)
             refuse_uncalled(names, seen)
-            expect_finite(ledger, names, seen)
-            linears = [block.linears[name] for name in names]
-            weights = [models.matrix(linear).to(working_dtype(linear.weight.dtype)) for linear in linears]
-            if self.method.calibrated and seen.tokens == 0:
-                for name, linear, weight in zip(names, linears, weights, strict=True):
-                    self._keep(end, name, models.matrix(linear))
-                    ledger.add(untouched(name, linear, weight))
-                continue
-            try:
-                found = self.solve(weights, seen._replace(names=tuple(names)), self.method)
-            except Exception:
+            expect_finite(self.ledgers[end], names, seen)
+            self._waiting.append(_Waiting(end, names, seen._replace(names=tuple(names))))
+            matrices = [models.matrix(block.linears[name]) for name in names]
+            self._held += 8 * sum(matrix.numel() for matrix in matrices) + 8 * matrices[0].shape[1] ** 2
+        another = self._held - before
+        if not later or self.solve_all is None or self._held + another > TOGETHER:
+            self._solve(block)
+
+    def _solve(self, block: models.Block) -> None:
+        """The block's weights by all the amounts that wait."""
+        waiting, self._waiting, self._held = self._waiting, [], 0
+        weights = {name: _working(linear) for name, linear in block.linears.items()}
+        found: dict[tuple[int, str], Solved] = {}
+        try:
+            for group in dict.fromkeys(tuple(one.names) for one in waiting):
+                alike = [one for one in waiting if tuple(one.names) == group and self._shown(one)]
+                solved = self._solved([weights[name] for name in group], [one.seen for one in alike])
+                for one, news in zip(alike, solved, strict=True):
+                    found |= {(one.end, name): new for name, new in zip(group, news, strict=True)}
+        except Exception:
+            for ledger in self.ledgers.values():
                 ledger.read()  # inputs that are not finite would explain it
-                raise
-            for name, weight, linear, solved in zip(names, weights, linears, found, strict=True):
-                new = solved.weight.to(models.matrix(linear).dtype)
-                ledger.expect(torch.isfinite(new).all(), f"{self.method} made NaN or infinite weights of {name}")
-                ledger.note(name, weight, new, solved, seen)
-                self._keep(end, name, new)
+            raise
+        for end, names, seen in waiting:
+            for name in names:
+                self._note(end, name, block.linears[name], weights[name], found.pop((end, name), None), seen)
+
+    def _shown(self, one: _Waiting) -> bool:
+        return not self.method.calibrated or one.seen.tokens > 0
+
+    def _solved(self, weights: list[Tensor], seen: list[Statistics]) -> list[list[Solved]]:
+        if self.solve_all is not None and len(seen) > 1:
+            return self.solve_all(weights, seen, self.method)
+        return [self.solve(weights, one, self.method) for one in seen]
+
+    def _note(
+        self, end: int, name: str, linear: nn.Module, weight: Tensor, solved: Solved | None, seen: Statistics
+    ) -> None:
+        matrix, ledger = models.matrix(linear), self.ledgers[end]
+        if solved is None:
+            self._keep(end, name, matrix)
+            ledger.add(untouched(name, linear, weight))
+            return
+        new = solved.weight.to(matrix.dtype)
+        ledger.expect(torch.isfinite(new).all(), f"{self.method} made NaN or infinite weights of {name}")
+        ledger.note(name, weight, new, solved, seen)
+        self._keep(end, name, new)
 
     def _keep(self, end: int, name: str, weight: Tensor) -> None:
         if self._copy is None or self._thread is None or not weight.is_cuda:
@@ -211,3 +270,8 @@ class _Sweep:
         while len(self._coming) > but:
             end, name, copy = self._coming.pop(0)
             self.weights[end][name] = copy.result()
+
+
+def _working(linear: nn.Module) -> Tensor:
+    """A linear's weight [out, in] in the dtype that is computed in."""
+    return models.matrix(linear).to(working_dtype(linear.weight.dtype))

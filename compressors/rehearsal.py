@@ -60,8 +60,9 @@ def rehearse(model: nn.Module, blocks: list[Block], sequence: Tensor, device: to
     nothing = [_zeros(tail) for tail in real.tails]
     with replaced(blocks, partial(passing, blocks=blocks, found=passed, tails=nothing)):
         run(model, sequence)
-    for block, (_, call), (_, given) in zip(blocks, passed, real.calls, strict=True):
-        if (what := _difference(tuple(given), tuple(call))) is not None:
+    for block, (_, call), (hidden, given) in zip(blocks, passed, real.calls, strict=True):
+        what = _difference(tuple(given), tuple(call))
+        if what is not None and not real.ignores(block, hidden, given, call):
             raise CompressionError(
                 f"{block.name} is given {what or 'something'} that depends on what earlier blocks compute, beside "
                 "their hidden states; such blocks cannot be compressed one by one"
@@ -101,6 +102,13 @@ class _Real:
 
         return forward
 
+    def ignores(self, block: Block, hidden: Tensor, one: Call, other: Call) -> bool:
+        """Whether a block puts out the same for two calls (GLM-5, whose blocks find their own indices)."""
+        device = self.visits.device
+        with self.visits.at(block, changes=False):
+            outputs = [leading(apply(block.module, *_here(hidden, call, device))) for call in (one, other)]
+        return _same(*outputs)
+
     @contextmanager
     def _listening(self, block: Block) -> Iterator[None]:
         def hook(name: str) -> Callable[..., None]:
@@ -112,6 +120,13 @@ class _Real:
         finally:
             for handle in handles:
                 handle.remove()
+
+
+def apply(block: nn.Module, hidden: Tensor, call: Call) -> Any:
+    """What a block puts out."""
+    if call.keyword is None:
+        return block(hidden, *call.args, **call.kwargs)
+    return block(*call.args, **{call.keyword: hidden}, **call.kwargs)
 
 
 def _used(
@@ -223,6 +238,10 @@ def moved(value: Any, device: torch.device) -> Any:
     if type(value) in (tuple, list):
         return type(value)(moved(item, device) for item in value)
     return value
+
+
+def _here(hidden: Tensor, call: Call, device: torch.device) -> tuple[Tensor, Call]:
+    return hidden.to(device), Call(moved(call.args, device), moved(call.kwargs, device), call.keyword)
 
 
 def _zeros(value: Any) -> Any:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from compressors import models
+from compressors.factor import Unfactored, outcomes
 from compressors.method import Method, MethodError
 from compressors.report import CompressionError, LinearReport
 from compressors.solving import Solved, misfit
@@ -38,34 +39,41 @@ class Ledger:
     def note(self, name: str, weight: Tensor, new: Tensor, solved: Solved, seen: Statistics) -> None:
         """What happened to ``weight`` [out, in], which became ``new``, in the model's dtype."""
         shape, size, bits = (weight.shape[0], weight.shape[1]), new.numel(), 8 * new.element_size()
-        counts = [new.count_nonzero().double()]
+        counts = {"kept": new.count_nonzero()}
         if seen.norms is not None:
-            counts.append((seen.norms == 0).sum().double())
+            counts["dead"] = (seen.norms == 0).sum()
+        if isinstance(solved.extra, Tensor):
+            counts["extra"] = solved.extra
         sums = error_sums(weight, new.to(weight.dtype), seen)
-        tokens, stored = seen.tokens, solved._replace(weight=weight.new_empty(0))
+        tokens, stored = seen.tokens, solved._replace(weight=torch.empty(shape, device="meta"))
         error_tokens = tokens if seen.hessian is not None else 0 if seen.sample is None else seen.sample.shape[0]
 
         def report(numbers: list[float]) -> LinearReport:
-            zeros = 1 - int(numbers[0]) / size
+            found = {what: int(number) for what, number in zip(counts, numbers, strict=False)}
+            zeros = 1 - found["kept"] / size
             return LinearReport(
                 name=name,
                 shape=shape,
                 sparsity=zeros,
-                bits=stored.bits(bits, zeros),
+                bits=stored._replace(extra=found.get("extra", stored.extra)).bits(bits, zeros),
                 relative_error=None if sums is None else ratio(*numbers[-2:]),
                 error_tokens=error_tokens,
                 damping=stored.damping,
                 fallbacks=stored.fallbacks,
-                dead_columns=int(numbers[1]) if len(counts) > 1 else 0,
+                dead_columns=found.get("dead", 0),
                 tokens=tokens,
             )
 
-        numbers = torch.stack(counts)
+        numbers = torch.stack([count.double() for count in counts.values()])
         self._open.append((numbers if sums is None else torch.cat([numbers, sums]), report))
 
     def send(self) -> None:
-        """Copy what was noted to the host without waiting, and read what was sent before."""
+        """Copy what was noted to the host without waiting, and read what was sent before.
+
+        Factorizations that nobody waited for are read first: what failed of one explains the rest.
+        """
         earlier = len(self._sent)
+        self._open[:0] = [(good.double().reshape(1), _factorized) for good in outcomes()]
         tensors, makers = [numbers for numbers, _ in self._open], [make for _, make in self._open]
         self._open = []
         away = [numbers for numbers in tensors if numbers.is_cuda]
@@ -93,6 +101,11 @@ class Ledger:
             for numbers, make in zip(tensors, makers, strict=True):
                 if (report := make(numbers.tolist())) is not None:
                     self.reports.append(report)
+
+
+def _factorized(numbers: list[float]) -> None:
+    if not numbers[0]:
+        raise Unfactored
 
 
 def refuse_uncalled(names: list[str], seen: Statistics) -> None:

@@ -22,6 +22,7 @@ class Solved(NamedTuple):
 
     ``overhead`` is what is stored a weight beside the entries: scales, zero points, the mask (bits). ``entry_bits``
     is the size of a stored entry, None for that of the model's dtype; ``mask`` tells whether zeros are not stored.
+    ``extra`` are bits in all beside those, as a number or an integer tensor [] that is read when it is needed.
     ``damping`` and ``fallbacks``: see ``LinearReport``.
     """
 
@@ -31,11 +32,12 @@ class Solved(NamedTuple):
     mask: bool = False
     damping: float | None = None
     fallbacks: int = 0
+    extra: Tensor | int = 0
 
     def bits(self, dense_bits: int, sparsity: float) -> float:
         """Realised bits a weight, given the bits of the model's dtype and the realised sparsity."""
         entry = dense_bits if self.entry_bits is None else self.entry_bits
-        return entry * (1 - sparsity if self.mask else 1) + self.overhead
+        return entry * (1 - sparsity if self.mask else 1) + self.overhead + int(self.extra) / self.weight.numel()
 
 
 def misfit(target: Target, columns: int) -> str:

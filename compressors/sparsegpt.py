@@ -17,7 +17,7 @@ from torch import Tensor
 from compressors import grid as grids
 from compressors import kernels, masks
 from compressors.columns import COLUMN_BLOCK, Pattern, edges, solve_block
-from compressors.factor import Factor, factorize
+from compressors.factor import Factor, factorize_all, stacked
 from compressors.gptq import fit_groups
 from compressors.kernels.columns import Grids, Plan, fits, run
 from compressors.method import Method, Target
@@ -87,40 +87,58 @@ def joint_mask(block: Tensor, diagonal: Tensor, sparsity: float) -> Tensor:
 
 
 def solve(weights: list[Tensor], seen: Statistics, method: Method) -> list[Solved]:
+    return solve_all(weights, [seen], method)[0]
+
+
+def solve_all(weights: list[Tensor], seen: list[Statistics], method: Method) -> list[list[Solved]]:
+    """``solve`` for each of several statistics of these linears' inputs; on a GPU in about as many launches as one."""
     target, settings = method.target, method.all_settings
-    assert seen.hessian is not None
+    hessians = [one.hessian for one in seen if one.hessian is not None]
+    assert len(hessians) == len(seen)
     with full_precision():
-        factor = factorize(seen.hessian, float(settings["damp"]))
+        factors = factorize_all(hessians, float(settings["damp"]), [None] * len(hessians))
     pattern = None if target.keep is None or target.group is None else Pattern(target.keep, target.group)
     sym, groups, size = bool(settings["sym"]), str(settings["groups"]), target.group_size or -1
     sparsity = None if pattern is not None else target.sparsity or 0.0
     plan = Plan(target.bits, size, sym, groups, target.keep, target.group, sparsity)
     if kernels.usable(weights[0]) and fits(weights[0].shape[1], plan):
-        done = _prune_fused(weights, factor, plan)
+        done = _prune_fused(weights, factors, plan)
     else:
         done = [
-            prune(
-                weight, factor, sparsity=sparsity or 0.0, pattern=pattern, bits=target.bits, group_size=size,
-                sym=sym, groups=groups,
-            ).weight
-            for weight in weights
+            [
+                prune(
+                    weight, factor, sparsity=sparsity or 0.0, pattern=pattern, bits=target.bits, group_size=size,
+                    sym=sym, groups=groups,
+                ).weight
+                for weight in weights
+            ]
+            for factor in factors
         ]  # fmt: skip
     stored = _overhead(target, weights[0].shape[1], sym)
-    return [Solved(new, stored, target.bits, True, factor.damping, factor.raised) for new in done]
+    return [
+        [Solved(new, stored, target.bits, True, factor.damping, factor.raised) for new in found]
+        for found, factor in zip(done, factors, strict=True)
+    ]
 
 
-def _prune_fused(weights: list[Tensor], factor: Factor, plan: Plan) -> list[Tensor]:
-    """The weights of ``prune``, on a GPU by the kernels, as one stack: masks are joint over the rows of each."""
-    work = torch.cat(weights).masked_fill_(factor.dead, 0)
+def _prune_fused(weights: list[Tensor], factors: list[Factor], plan: Plan) -> list[list[Tensor]]:
+    """The weights of ``prune`` for each factor, on a GPU by the kernels, as one stack: masks are joint over the rows of
+    each.
+    """
+    whole = torch.cat(weights)
+    work = torch.cat([whole.masked_fill(factor.dead, 0) for factor in factors])
+    unit, diagonal = stacked(factors)
+    heights = [len(weight) for weight in weights]
     columns, grid = work.shape[1], None
     with full_precision():
         if plan.bits is not None and plan.groups == "static":
             size = columns if plan.group_size == -1 else plan.group_size
             lattice = fit_groups(work.T, size, plan.bits, plan.sym)
             group_of = torch.arange(columns, device=work.device, dtype=torch.int32) // size
+            group_of = group_of.expand(len(factors), -1).contiguous()
             grid = Grids(lattice.scale.T.contiguous(), lattice.zero.T.contiguous(), group_of)
-        run(work, [len(weight) for weight in weights], factor.unit, factor.diagonal, plan, grid)
-    return list(work.split([len(weight) for weight in weights]))
+        run(work, heights * len(factors), unit, diagonal, plan, grid)
+    return [list(found.split(heights)) for found in work.split(len(whole))]
 
 
 def _overhead(target: Target, columns: int, sym: bool) -> float:

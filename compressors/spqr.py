@@ -21,7 +21,7 @@ from torch import Tensor
 from compressors import grid as grids
 from compressors import kernels
 from compressors.columns import COLUMN_BLOCK, edges
-from compressors.factor import Factor, factorize
+from compressors.factor import Factor, factorize_all, stacked
 from compressors.kernels import spqr as fused
 from compressors.method import Method
 from compressors.solving import Solved
@@ -59,28 +59,54 @@ def quantize(
     ``heights`` are the rows of the linears stacked in ``weight``: each has a threshold of its own. Rows are otherwise
     independent but for runs of ``statgroup`` of them, whose statistics are quantized together.
     """
-    columns = weight.shape[1]
-    size = columns if group_size == -1 else group_size
-    order = hessian.diagonal().argsort(descending=True, stable=True) if actorder else None
+    return quantize_all(
+        weight, [hessian], bits=bits, group_size=group_size, threshold=threshold, statbits=statbits,
+        statgroup=statgroup, grid=grid, actorder=actorder, damp=damp, heights=heights,
+    )[0]  # fmt: skip
+
+
+def quantize_all(
+    weight: Tensor,
+    hessians: list[Tensor],
+    *,
+    bits: int,
+    group_size: int = 16,
+    threshold: float = 0.2,
+    statbits: int = 3,
+    statgroup: int = 16,
+    grid: str = "free",
+    actorder: bool = True,
+    damp: float = 1.0,
+    heights: list[int] | None = None,
+) -> list[Quantized]:
+    """``quantize`` for each of several Hessians; on a GPU in about as many launches as one takes."""
+    size = weight.shape[1] if group_size == -1 else group_size
+    orders = [h.diagonal().argsort(descending=True, stable=True) if actorder else None for h in hessians]
     with full_precision():
-        factor = factorize(hessian, damp, order)
-        work = (weight.T if order is None else weight.T[order]).masked_fill(factor.dead[:, None], 0)
-        limit = _outlier_scale(work, factor.diagonal, heights or [weight.shape[0]])  # [out]
-        limit = torch.full_like(limit, torch.inf) if math.isinf(threshold) else limit * threshold
+        factors = factorize_all(hessians, damp, orders)
+        works, limits = [], []
+        for factor, order in zip(factors, orders, strict=True):
+            works.append((weight.T if order is None else weight.T[order]).masked_fill(factor.dead[:, None], 0))
+            limit = _outlier_scale(works[-1], factor.diagonal, heights or [weight.shape[0]])  # [out]
+            limits.append(torch.full_like(limit, torch.inf) if math.isinf(threshold) else limit * threshold)
         quantized = statbits < PLAIN_BITS
-        if kernels.usable(work) and fused.fits(size, statgroup, quantized):
-            rows = work.T.contiguous()
-            kept = fused.run(
-                rows, factor, limit, bits=bits, size=size, levels=2**statbits - 1 if quantized else 0,
-                statgroup=statgroup, integer=grid == "gptq",
-            ).T  # fmt: skip
-            work = rows.T
+        if kernels.usable(weight) and fused.fits(size, statgroup, quantized):
+            rows = torch.cat([work.T for work in works])
+            outliers = fused.run(
+                rows, *stacked(factors), torch.cat(limits), bits=bits, size=size,
+                levels=2**statbits - 1 if quantized else 0, statgroup=statgroup, integer=grid == "gptq",
+            )  # fmt: skip
+            works, kept = ([part.T for part in stack.split(len(weight))] for stack in (rows, outliers))
         else:
-            kept = _round_columns(work, factor, limit, size, bits, statbits, statgroup, grid)
-        if order is not None:
-            back = order.argsort()
-            work, kept = work[back], kept[back]
-    return Quantized(work.T, kept.T, factor.damping, factor.raised)
+            kept = [
+                _round_columns(work, factor, limit, size, bits, statbits, statgroup, grid)
+                for work, factor, limit in zip(works, factors, limits, strict=True)
+            ]
+    found = []
+    for work, outlier, factor, order in zip(works, kept, factors, orders, strict=True):
+        back = slice(None) if order is None else order.argsort()
+        found.append(Quantized(work[back].T, outlier[back].T, factor.damping, factor.raised))
+    return found
 
 
 def _round_columns(
@@ -106,7 +132,7 @@ def _outlier_scale(work: Tensor, diagonal: Tensor, heights: list[int]) -> Tensor
     """Mean over columns of var(column) / U_jj^2, [out]: one value for a linear's rows. ``work`` is [columns, out]."""
     parts = [part.var(1, correction=int(part.shape[1] > 1)) for part in work.split(heights, dim=1)]
     scales = torch.stack([(part / diagonal.square()).mean() for part in parts])
-    return scales.repeat_interleave(torch.tensor(heights, device=work.device))
+    return torch.cat([scale.expand(height) for scale, height in zip(scales, heights, strict=True)])
 
 
 def _fit(
@@ -194,11 +220,11 @@ def _solve_block(block: Tensor, unit: Tensor, lattice: grids.Grid, allowed: Tens
     return new, errors, kept
 
 
-def bits_a_weight(shape: tuple[int, int], outliers: int, bits: int, size: int, statbits: int, statgroup: int) -> float:
-    """Realised bits a weight (section 4.3): codes, two statistics a group, their own ranges, outliers."""
+def bits_a_weight(shape: tuple[int, int], bits: int, size: int, statbits: int, statgroup: int) -> float:
+    """Realised bits a weight (section 4.3), but for outliers: codes, two statistics a group, their own ranges."""
     out, columns = shape
     groups = columns / size
-    stored = float(bits * out * columns + OUTLIER_BITS * outliers)
+    stored = float(bits * out * columns)
     if statbits >= PLAIN_BITS:
         stored += out * groups * 2 * PLAIN_BITS
     else:
@@ -207,24 +233,37 @@ def bits_a_weight(shape: tuple[int, int], outliers: int, bits: int, size: int, s
 
 
 def solve(weights: list[Tensor], seen: Statistics, method: Method) -> list[Solved]:
+    return solve_all(weights, [seen], method)[0]
+
+
+def solve_all(weights: list[Tensor], seen: list[Statistics], method: Method) -> list[list[Solved]]:
+    """``solve`` for each of several statistics of these linears' inputs."""
     target, settings = method.target, method.all_settings
-    assert seen.hessian is not None
+    hessians = [one.hessian for one in seen if one.hessian is not None]
+    assert len(hessians) == len(seen)
     assert target.bits is not None
     assert target.group_size is not None
-    statbits, statgroup = int(settings["statbits"]), int(settings["statgroup"])
     heights = [weight.shape[0] for weight in weights]
     # Linears with one input are solved as one tall matrix, unless runs of rows would straddle two of them.
-    if statbits < PLAIN_BITS and any(height % statgroup for height in heights[:-1]):
-        return [part for weight in weights for part in solve([weight], seen, method)]
-    done = quantize(
-        torch.cat(weights), seen.hessian, bits=target.bits, group_size=target.group_size, heights=heights,
+    if int(settings["statbits"]) < PLAIN_BITS and any(height % int(settings["statgroup"]) for height in heights[:-1]):
+        apart = [solve_all([weight], seen, method) for weight in weights]
+        return [[one[i][0] for one in apart] for i in range(len(seen))]
+    found = quantize_all(
+        torch.cat(weights), hessians, bits=target.bits, group_size=target.group_size, heights=heights,
         **settings,  # type: ignore[arg-type]
     )  # fmt: skip
+    return [_solved(done, heights, method) for done in found]
+
+
+def _solved(done: Quantized, heights: list[int], method: Method) -> list[Solved]:
+    target, settings = method.target, method.all_settings
+    assert target.bits is not None
+    statbits, statgroup, columns = int(settings["statbits"]), int(settings["statgroup"]), done.weight.shape[1]
+    size = columns if target.group_size in (-1, None) else target.group_size
     solved = []
     for new, kept in zip(done.weight.split(heights), done.outliers.split(heights), strict=True):
-        out, columns = new.shape
-        size = columns if target.group_size == -1 else target.group_size
-        stored = bits_a_weight((out, columns), int(kept.sum()), target.bits, size, statbits, statgroup)
-        index = 32 / out if settings["actorder"] and size != columns else 0.0  # a group number for each column
-        solved.append(Solved(new, stored - target.bits + index, target.bits, False, done.damping, done.raised))
+        stored = bits_a_weight((len(new), columns), target.bits, size, statbits, statgroup)
+        index = 32 / len(new) if settings["actorder"] and size != columns else 0.0  # a group number for each column
+        extra = kept.sum() * OUTLIER_BITS
+        solved.append(Solved(new, stored - target.bits + index, target.bits, False, done.damping, done.raised, extra))
     return solved

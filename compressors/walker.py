@@ -19,6 +19,7 @@ from compressors.blockwise import BlockTask
 from compressors.capture import Captured, capture, run_block
 from compressors.clock import Clock, peak_memory
 from compressors.codehash import RECONSTRUCTION, module_name
+from compressors.factor import without_waiting
 from compressors.method import Method, parse
 from compressors.observe import Enough, Observer
 from compressors.offload import States, Visits, device_for, held
@@ -78,9 +79,15 @@ def compress(
     refuse_misfits(blocks, method)
     models.refuse_nonfinite(model, blocks)
     say = progress or (lambda done, total, stage: None)
-    walk = _Walk(model, blocks, method, propagation, where, clock, say, offload)
-    with models.for_inference(model):
+
+    def walked() -> _Walk:
+        walk = _Walk(model, blocks, method, propagation, where, clock, say, offload)
         walk.run(ids, batch_size, seed)
+        return walk
+
+    with models.for_inference(model):
+        # Reconstruction waits for the device all the time, and would train on what a failed factorization left.
+        walk = walked() if method.suffixes else without_waiting(walked, where)
     sequences, tokens = (0, 0) if ids is None else (ids.shape[0], ids.numel())
     return CompressionReport(
         str(method), tuple(walk.ledger.reports), clock.seconds(), peak_memory(where), propagation, len(blocks),

@@ -121,6 +121,28 @@ class Context:
         """What every case shares and names leave out."""
         return self.groups[0].common if self.groups else ()
 
+    @property
+    def measured(self) -> str:
+        """What the losses and tasks of every case are measured on; empty where cases differ."""
+        specs = [case["evaluation"] for case in self.manifest["cases"]]
+        spec = specs[0] if specs and all(other == specs[0] for other in specs) else {}
+        parts = []
+        if spec.get("domains"):
+            domains = ", ".join(map(label, spec["domains"]))
+            parts.append(f"loss on {spec['documents']} held-out documents each of {domains}")
+        if spec.get("tasks"):
+            parts.append(f"{spec['items'] or 'all'} items each of {', '.join(spec['tasks'])}")
+        return f"Measured: {'; '.join(parts)}." if parts else ""
+
+    @property
+    def to_save(self) -> str:
+        """Id of a case whose model a reader may want: the first draw of a source that the first answer names."""
+        for answer in (answer for section in self.sections for answer in section.answers if answer.source):
+            for case in self.manifest["cases"]:
+                if case["method"] == answer.method and case["draw"] and label(case["draw"]["source"]) == answer.source:
+                    return str(case["id"])
+        return ""
+
     def short(self, subject: str) -> str:
         """The subject of a verdict without what every case shares."""
         return " ".join(word for word in subject.split(" ") if word not in self.common)

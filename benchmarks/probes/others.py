@@ -11,6 +11,7 @@ from benchmarks.distillation_study import RATIOS, calibration_pixels, fits, pars
 from benchmarks.probes.common import Context, Row, answers, facts
 
 ROUNDS, TRIES = 5, 3  # of timing
+SHRUNK = 8  # times that ResNet-18 makes a side shorter
 WARM, STEPS = 2, 20  # of a distillation; the first record graphs and choose algorithms
 REPEATS = 9  # of one calibration, whose median counts
 
@@ -22,12 +23,14 @@ def network(context: Context, cells: dict[str, Any]) -> Iterator[Row]:
     from benchmarks.confidence_scores import COLUMNS, scores
     from compressors.distillation import architectures
 
+    names = context.networks or tuple(architectures.ARCHITECTURES)
+    check_size(names, context.shape.size)
     truth = answers(context)
     images = torch.tensor(context.splits["test"].pixels, device=context.device)[None]
     for cell, sets in cells.items():
         seeds = context.seeds(sets.runs)
         wide = sets.pixels.repeat_interleave(context.nets, 0)
-        for name in context.networks or architectures.ARCHITECTURES:
+        for name in names:
             nets = architectures.train(name, context.shape, wide, sets.labels, seeds, context.recipe())
             test = architectures.look(nets, images)
             plain = scores(test, truth, torch.ones(len(seeds), device=context.device))
@@ -47,6 +50,17 @@ def network(context: Context, cells: dict[str, Any]) -> Iterator[Row]:
                         for source, found in sources.items()
                     },
                 }  # fmt: skip
+
+
+def check_size(names: Sequence[str], size: int) -> None:
+    """Raises ``ValueError`` for images that ResNet-18 shrinks to one pixel: its norm over that pixel is always zero, so
+    that the network says the same of every image.
+    """
+    if "resnet18" in names and size <= SHRUNK:
+        raise ValueError(
+            f"resnet18 shrinks images of {size}x{size} to one pixel, over which nothing can be normed; it needs more "
+            f"than {SHRUNK} pixels a side: --networks vit asks the transformer alone"
+        )
 
 
 def _looking(nets: Sequence[Any]) -> Callable[[Any], Any]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from compressors.factor import Factor
-from compressors.kernels.columns import WIDTH
+from compressors.kernels.columns import WIDTH, spread
 
 
 def fits(size: int, statgroup: int, quantized: bool) -> bool:
@@ -15,26 +14,29 @@ def fits(size: int, statgroup: int, quantized: bool) -> bool:
 
 
 def run(
-    work: Tensor, factor: Factor, limits: Tensor, *, bits: int, size: int, levels: int, statgroup: int, integer: bool
-) -> Tensor:
+    work: Tensor, unit: Tensor, diagonal: Tensor, limits: Tensor, *,
+    bits: int, size: int, levels: int, statgroup: int, integer: bool,
+) -> Tensor:  # fmt: skip
     """Compress ``work`` [rows, columns] (float32, contiguous, on a GPU) in place; returns the outliers [rows, columns].
 
+    ``unit`` [sets, columns, columns] and ``diagonal`` [sets, columns]: factors, each of as many rows as the others.
     ``limits`` [rows]: the gain from which an entry is an outlier. ``levels`` + 1 is how many values the statistics of
     ``statgroup`` rows are rounded to (0: they are not). ``integer``: zero points are whole numbers, ranges include 0.
     """
     from compressors.kernels.triton_spqr import spqr_kernel
 
-    rows, columns = work.shape
-    unit, diagonal, limits = factor.unit.contiguous(), factor.diagonal.contiguous(), limits.contiguous()
-    kept = torch.empty(rows, columns, dtype=torch.int8, device=work.device)
-    change = torch.empty(rows, WIDTH, device=work.device)
+    sets, columns = diagonal.shape
+    rows = work.shape[0] // sets
+    unit, diagonal, limits = unit.contiguous(), diagonal.contiguous(), limits.contiguous()
+    kept = torch.empty(work.shape, dtype=torch.int8, device=work.device)
+    change = torch.empty(len(work), WIDTH, device=work.device)
     height = statgroup if levels else 16
     for start in range(0, columns, WIDTH):
         stop = min(start + WIDTH, columns)
-        spqr_kernel[(-(-rows // height),)](
+        spqr_kernel[(-(-rows // height), sets)](
             work, change, kept, unit, diagonal, limits, rows, columns, start,
             TOP=2**bits - 1, INTEGER=integer, LEVELS=levels, GROUP=size, ROWS=height, WIDTH=WIDTH, num_warps=4,
         )  # fmt: skip
         if stop < columns:
-            work[:, stop:].addmm_(change, unit[start:stop, stop:], alpha=-1)
+            spread(work, change, unit, start, stop)
     return kept.view(torch.bool)

@@ -68,17 +68,18 @@ def _pick(histogram, need):
     return tl.sum(before.to(tl.int32)), tl.max(tl.where(before, running, 0))
 
 
-@triton.jit(do_not_specialize=["segments"])
+@triton.jit(do_not_specialize=["segments", "share"])
 def histogram_kernel(
     work, inverse, chunk_segment, chunk_row, segment_start, segment_end, counts, histograms, states,
-    columns, start, segments,
+    columns, start, segments, share,
     LEVEL: tl.constexpr, LEVELS: tl.constexpr, SHIFT: tl.constexpr, BITS: tl.constexpr, LAST_SHIFT: tl.constexpr,
     ROWS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     """One digit of a radix selection over the keys of a block of columns, jointly over the rows of a matrix.
 
     ``states`` [blocks, segments, LEVELS + 1, 2] holds the digits found so far and the rank that is still looked for;
-    level l works out digit l - 1 from the counts that level l - 1 left, so that no launch is needed in between.
+    level l works out digit l - 1 from the counts that level l - 1 left, so that no launch is needed in between. A row
+    of ``inverse`` [factors, columns] serves ``share`` segments.
     """
     segment = tl.load(chunk_segment + tl.program_id(0))
     slot = start // WIDTH * segments + segment
@@ -99,7 +100,7 @@ def histogram_kernel(
         column = tl.arange(0, WIDTH)
         inside = (row < tl.load(segment_end + segment))[:, None] & (start + column < columns)[None, :]
         tile = tl.load(work + row.to(tl.int64)[:, None] * columns + start + column[None, :], mask=inside, other=0.0)
-        scale = tl.load(inverse + start + column, mask=start + column < columns, other=0.0)
+        scale = tl.load(inverse + segment // share * columns + start + column, mask=start + column < columns, other=0.0)
         position = (row - tl.load(segment_start + segment)).to(tl.int64)[:, None] * WIDTH + column[None, :]
         key = _key(tile, scale[None, :], position)
         inside = inside & ((key >> (SHIFT + BITS)) == (prefix >> (SHIFT + BITS)))
@@ -140,18 +141,21 @@ def block_kernel(
 ):  # fmt: skip
     """Compresses WIDTH columns of ROWS rows in registers, one after another; see ``columns.run``.
 
-    ``work`` [rows, columns] goes from updated to compressed weights, ``change`` [rows, WIDTH] gets their difference.
+    ``work`` [factors * rows, columns] goes from updated to compressed weights, ``change`` [factors * rows, WIDTH] gets
+    their difference. The second program id is that of the factor.
     """
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    own = tl.program_id(1)
+    row = own * rows + tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    real = row < (own + 1) * rows
     column = tl.arange(0, WIDTH)
-    inside = (row < rows)[:, None] & (start + column < columns)[None, :]
+    inside = real[:, None] & (start + column < columns)[None, :]
     at = row.to(tl.int64)[:, None] * columns + start + column[None, :]
     tile = tl.load(work + at, mask=inside, other=0.0)
     lost = tl.zeros((ROWS, WIDTH), tl.float32)
-    scaling = tl.load(inverse + start + column, mask=start + column < columns, other=0.0)
+    scaling = tl.load(inverse + own * columns + start + column, mask=start + column < columns, other=0.0)
     pruned = tl.zeros((ROWS, WIDTH), tl.int1)
     if JOINT:
-        segment = tl.load(row_segment + row, mask=row < rows, other=0)
+        segment = tl.load(row_segment + row, mask=real, other=0)
         position = (row - tl.load(segment_start + segment)).to(tl.int64)[:, None] * WIDTH + column[None, :]
         slot = start // WIDTH * segments + segment
         last = tl.load(states + (slot * (LEVELS + 1) + LEVELS) * 2)
@@ -169,12 +173,12 @@ def block_kernel(
                     cell = tl.where(_cell(column, j, GROUP), tile, 0.0)
                     scale, zero = _grid(tl.min(cell, 1), tl.max(cell, 1), TOP, SYM, TIE_BREAK)
                     place = row.to(tl.int64) * groups + (start + j) // GROUP
-                    tl.store(scales + place, scale, mask=row < rows)
-                    tl.store(zeros + place, zero, mask=row < rows)
+                    tl.store(scales + place, scale, mask=real)
+                    tl.store(zeros + place, zero, mask=real)
             else:
-                place = row.to(tl.int64) * groups + tl.load(group_of + start + j)
-                scale = tl.load(scales + place, mask=row < rows, other=1.0)
-                zero = tl.load(zeros + place, mask=row < rows, other=0.0)
+                place = row.to(tl.int64) * groups + tl.load(group_of + own * columns + start + j)
+                scale = tl.load(scales + place, mask=real, other=1.0)
+                zero = tl.load(zeros + place, mask=real, other=0.0)
         updated = tl.sum(tl.where(here, tile, 0.0), 1)
         value = updated
         if JOINT or OF > 0:
@@ -183,8 +187,9 @@ def block_kernel(
             value = _rounded(value, scale, zero, TOP)
         delta = (updated - value)[:, None]
         later = (column > j) & (start + column < columns)
-        ahead = tl.load(factor + (start + j).to(tl.int64) * columns + start + column, mask=later, other=0.0)
+        line = (own.to(tl.int64) * columns + start + j) * columns
+        ahead = tl.load(factor + line + start + column, mask=later, other=0.0)
         tile = tl.where(here, value[:, None], tile - delta * ahead[None, :])
         lost = tl.where(here, delta, lost)
     tl.store(work + at, tile, mask=inside)
-    tl.store(change + row.to(tl.int64)[:, None] * WIDTH + column[None, :], lost, mask=(row < rows)[:, None])
+    tl.store(change + row.to(tl.int64)[:, None] * WIDTH + column[None, :], lost, mask=real[:, None])

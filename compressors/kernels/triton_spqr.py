@@ -93,16 +93,20 @@ def spqr_kernel(
 ):  # fmt: skip
     """Compresses WIDTH columns of ROWS rows in registers; the rows are one run whose statistics are rounded together.
 
-    ``work`` [rows, columns] goes from updated to compressed weights, ``change`` [rows, WIDTH] gets their difference,
-    ``kept`` [rows, columns] marks outliers.
+    ``work`` [factors * rows, columns] goes from updated to compressed weights, ``change`` [factors * rows, WIDTH] gets
+    their difference, ``kept`` marks outliers. The second program id is that of the factor.
     """
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    own = tl.program_id(1)
+    factor += own.to(tl.int64) * columns * columns
+    diagonal += own * columns
+    row = own * rows + tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    real = row < (own + 1) * rows
     column = tl.arange(0, WIDTH)
     within = start + column < columns
-    inside = (row < rows)[:, None] & within[None, :]
+    inside = real[:, None] & within[None, :]
     at = row.to(tl.int64)[:, None] * columns + start + column[None, :]
     tile = tl.load(work + at, mask=inside, other=0.0)
-    limit = tl.load(limits + row, mask=row < rows, other=0.0)
+    limit = tl.load(limits + row, mask=real, other=0.0)
     scaling = tl.load(diagonal + start + column, mask=within, other=1.0)
     weight = tl.div_rn(tl.full((WIDTH,), 1.0, tl.float32), scaling * scaling)[None, :]
     allowed = scaling[None, :] * tl.sqrt_rn(limit)[:, None]
@@ -114,7 +118,7 @@ def spqr_kernel(
         here = (column == j)[None, :]
         if j % GROUP == 0:
             group = _cell(column, j, GROUP) & (row >= 0)[:, None]
-            scale, zero = _fit(tile, group, column, weight, limit, row < rows, TOP, INTEGER, LEVELS, GROUP)
+            scale, zero = _fit(tile, group, column, weight, limit, real, TOP, INTEGER, LEVELS, GROUP)
         updated = tl.sum(tl.where(here, tile, 0.0), 1)
         value = _rounded(updated, scale, zero, TOP)
         keep = tl.abs(updated - value) > tl.sum(tl.where(here, allowed, 0.0), 1)
@@ -127,4 +131,4 @@ def spqr_kernel(
         outliers = tl.where(here, keep[:, None].to(tl.int8), outliers)
     tl.store(work + at, tile, mask=inside)
     tl.store(kept + at, outliers, mask=inside)
-    tl.store(change + row.to(tl.int64)[:, None] * WIDTH + column[None, :], lost, mask=(row < rows)[:, None])
+    tl.store(change + row.to(tl.int64)[:, None] * WIDTH + column[None, :], lost, mask=real[:, None])

@@ -73,7 +73,8 @@ def test_the_stakes_name_the_worst_and_what_is_worse_than_no_data():
     assert "worst choice, b, costs 0.1 nats a token more than the first, 100 % of its damage" in said
     assert "b: on average worse than magnitude-0.5" in said
     assert "worse than" not in text.stakes(found, ("magnitude-0.5", 0.3))
-    assert text.stakes(rank({"a": [-0.1], "b": [0.1]}), None).endswith("more than the first.")
+    for least in (-0.1, 0.001):
+        assert text.stakes(rank({"a": [least], "b": [0.1]}), None).endswith("more than the first.")
 
 
 @pytest.mark.parametrize(
@@ -189,13 +190,17 @@ def test_of_two_targets_the_mean_counts(sources, model, tmp_path):
     assert values[upper] > 2 * values[target]  # what is compared with is the target
 
 
-def test_the_target_is_text_that_nothing_else_uses(sources):
+def test_the_target_is_text_that_nothing_else_uses(sources, tmp_path):
     from fixtures.known_corpus import stream_windows
 
     found = advise.target_reference(sources[2], tokenizer(), 10 * 32, 32)
     held = stream_windows(tokenizer(), fixtures.get_source(sources[2]).split("held-out")["text"][:], 32)
     assert found.name == sources[2]
     assert np.array_equal(found.token_ids, held[:10])
+    many = write_jsonl(tmp_path / "many.jsonl", documents(2000, 5, shortest=1, longest=4))  # 400 are held out
+    held = stream_windows(tokenizer(), fixtures.get_source(many).split("held-out")["text"][:], 32)
+    for wanted in (1, len(held) // 2, len(held), len(held) + 50):
+        assert np.array_equal(advise.target_reference(many, tokenizer(), wanted * 32, 32).token_ids, held[:wanted])
 
 
 def test_a_domain_that_the_dense_model_does_not_model_is_no_target(tmp_path):

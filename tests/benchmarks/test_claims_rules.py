@@ -207,6 +207,24 @@ def test_no_effect_at_the_margin(edge):
     assert 1 <= false_alarms("E", draw, 1.0) <= MOST
 
 
+def test_not_worse_at_the_margin():
+    def draw(rng):
+        return Effect(group_contrast([-1 + 0.5 * rng.normal(size=10)], [1]))
+
+    assert 1 <= false_alarms("N", draw, 1.0) <= MOST
+
+
+def test_weak_correlation_at_its_bound():
+    """Spearman's correlation is exactly .5: that of two normal variables correlated by 2 sin(pi / 12)."""
+    r = 2 * np.sin(np.pi / 12)
+
+    def draw(rng):
+        x, y = rng.normal(size=(2, 60))
+        return Rank(rank_association(x, r * x + (1 - r**2) ** 0.5 * y))
+
+    assert 1 <= false_alarms("weak", draw) <= MOST
+
+
 def test_component_between_equal_sources():
     def draw(rng):
         found = one_way([rng.normal(size=10) for _ in range(5)])

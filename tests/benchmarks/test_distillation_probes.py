@@ -133,6 +133,19 @@ def test_resnet18_is_of_the_usual_size():
         architectures.build("vit", Shape(1, 30, 10), 0)
 
 
+def test_resnet18_tells_images_apart_only_if_a_pixel_has_neighbours():
+    """Before and after the size that the probe asks for."""
+    for size, apart in ((8, False), (9, True)):
+        shape = Shape(1, size, 3)
+        net = architectures.build("resnet18", shape, 0).eval()
+        found = architectures.look([net], images(shape, n=4, dtype=torch.float32).pixels[None])[0]
+        assert bool((found - found[:1]).abs().max() > 1e-4) == apart
+    others.check_size(["resnet18"], 9)
+    others.check_size(["vit"], 8)
+    with pytest.raises(ValueError, match="8x8 to one pixel"):
+        others.check_size(["vit", "resnet18"], 8)
+
+
 def test_other_networks_learn_and_obey_their_seed():
     data = images(n=12, dtype=torch.float32)
     wide = data.pixels.expand(2, -1, -1, -1, -1)
@@ -222,7 +235,7 @@ def test_a_cost_is_that_of_the_steps_after_the_first(monkeypatch):
     assert laps.seconds == [7.5, 4.0]
 
 
-def test_cost_and_networks_reach_the_claims(tmp_path, monkeypatch):
+def test_cost_and_networks_reach_the_claims(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(others, "ROUNDS", 2)
     monkeypatch.setattr(others, "STEPS", 2)
     monkeypatch.setattr(others, "TRIES", 1)
@@ -232,6 +245,8 @@ def test_cost_and_networks_reach_the_claims(tmp_path, monkeypatch):
     assert distillation_probes.main([*asked, "--probes", "cost"]) == 0
     assert distillation_probes.main([*asked, "--probes", "network", "--networks", "vit"]) == 0
     assert (tmp_path / "probes-network-vit-dc-ipc1.json").exists()
+    assert distillation_probes.main([*asked, "--probes", "network"]) == 2
+    assert "--networks vit asks the transformer alone" in capsys.readouterr().err
     world = World([record for study in read_studies(tmp_path) for record in to_records(study)])
     assert [cell.name.split()[-1] for cell in distilled_probes.low_cost(world, {})] == ["MDT", "MTS"]
     assert all(

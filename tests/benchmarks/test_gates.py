@@ -194,6 +194,19 @@ class TestRegression:
         assert verdict.high - verdict.low > 2 * 1.9 * 0.002
         assert find(judged(dataclasses.replace(world, drop=0.06), known), "regression").outcome == "fail"
 
+    @pytest.mark.parametrize(("drop", "outcome"), [(0.0, "pass"), (0.06, "fail")])
+    def test_another_version_of_a_model_of_the_users_is_judged_against_the_last(self, drop, outcome):
+        """No spread of retraining is asked for: the question is about these two versions."""
+        world = dataclasses.replace(WORLD, models=("./my-model",))
+        first = gates.make_baseline(*simulate(world), [])
+        verdicts = judged(dataclasses.replace(world, retrained=1.0, drop=drop), first)
+        subject = "my-model wanda-0.5"
+        verdict = find(verdicts, "regression", subject)
+        assert verdict.outcome == outcome
+        assert "another version of the model" in verdict.reason
+        assert "another version" in find(verdicts, "reconstruction", subject).reason
+        assert "another version" not in find(judged(world, first), "regression", subject).reason
+
     def test_a_spread_of_retraining_above_the_margin_is_refused(self, baseline):
         known = {**baseline, "retraining_sd": {"known-corpus-1m": {"default": {"loss": 0.05}}}}
         verdict = find(judged(dataclasses.replace(WORLD, retrained=1.0), known), "regression")

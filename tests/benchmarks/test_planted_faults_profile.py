@@ -184,7 +184,7 @@ FAULTS = {
     "too few zeros": Fault("case", W, masks, "smallest", lambda real: lambda metric, s: real(metric, s - 0.03)),
     "one block skipped": Fault("case", W, walker._Walk, "_block", second_block_skipped),
     "damping ignored": Fault(
-        "reconstruction", G, gptq, "factorize", lambda real: lambda h, damp, order=None: real(h, 30.0, order)
+        "reconstruction", G, gptq, "factorize_all", lambda real: lambda all_, damp, orders: real(all_, 30.0, orders)
     ),
     "norms of the neighbouring column": Fault(
         "reconstruction", W, wanda, "importance", lambda real: lambda weight, norms: real(weight, norms.roll(1))

@@ -227,11 +227,12 @@ def test_unrolled_backbones_move_their_images_and_obey_their_seed(backbone, plan
 @pytest.mark.parametrize("name", list(architectures.ARCHITECTURES))
 def test_other_networks_say_on_a_gpu_what_they_say_on_a_cpu(precision, name):
     precision(False)
-    data = images(dtype=torch.float32)
-    net = architectures.build(name, SHAPE, 0).eval()
+    shape = Shape(1, 16, 3)
+    data = images(shape, dtype=torch.float32)
+    net = architectures.build(name, shape, 0).eval()
     want = architectures.look([net], data.pixels[None])
     found = architectures.look([net.cuda()], data.pixels[None].cuda()).cpu()
     torch.testing.assert_close(found, want, rtol=1e-3, atol=1e-3 * float(want.abs().max()))
     wide = data.pixels[None].cuda()
-    trained = architectures.train(name, SHAPE, wide, data.labels.cuda(), [0], Recipe(60, rate=0.02))
+    trained = architectures.train(name, shape, wide, data.labels.cuda(), [0], Recipe(60, rate=0.02))
     assert (architectures.look(trained, wide).argmax(-1).cpu() == data.labels).float().mean() > 0.9

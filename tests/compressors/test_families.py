@@ -33,6 +33,7 @@ FAMILIES = {
     "gemma4_text": set(),
     "glm4": set(),
     "glm4_moe": GATE,
+    "glm_moe_dsa": GATE,
     "gpt_bigcode": set(),
     "gpt_neo": set(),
     "gptj": set(),

