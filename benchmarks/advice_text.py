@@ -65,8 +65,10 @@ def with_spread(values: Sequence[float], form: str) -> str:
 def stakes(ranking: Ranking, free: tuple[str, float] | None) -> str:
     """What the choice is worth: the worst candidate against the first, and the first against no calibration data."""
     least, worst = ranking.mean[ranking.first], ranking.order[-1]
-    said = f"The worst choice, {worst}, costs {ranking.mean[worst] - least:.3g} nats a token more than the first"
-    said += f", {100 * (ranking.mean[worst] - least) / least:.0f} % of its damage." if least > 0 else "."
+    more = ranking.mean[worst] - least
+    said = f"The worst choice, {worst}, costs {more:.3g} nats a token more than the first"
+    # Of a damage about zero a share says nothing.
+    said += f", {100 * more / least:.0f} % of its damage." if least >= more else "."
     useless = [name for name in ranking.order if free is not None and ranking.mean[name] > free[1]]
     if useless and free is not None:
         said += f" {', '.join(useless)}: on average worse than {free[0]}, which needs no calibration data."

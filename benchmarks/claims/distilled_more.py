@@ -90,7 +90,7 @@ def one_is_worse(world: World, settings: Settings) -> list[Cell]:
     cells = gather(_over_counts(world))
     cells = [cell for cell in cells if not cell.cut] or cells
     models = dict.fromkeys(cell.name.split(" ")[0] for cell in cells)
-    return cells + [absent("another data set", f"only {model}") for model in models if len(models) == 1]
+    return cells + [absent("any other data set", f"only {model}") for model in models if len(models) == 1]
 
 
 def _over_counts(world: World) -> Iterator[Cell]:
@@ -114,9 +114,12 @@ def _fall(among: Sequence[Sets], controls: Sequence[Sets | None]) -> Cell:
     """Minus the slope of ECE over log10 of the images a class, of ``among`` or of what they have beyond controls."""
     x = np.log10([sets.first["ipc"] for sets in among])
     weights = -(x - x.mean()) / ((x - x.mean()) ** 2).sum()
-    groups = [(sets.values(plain_ece), w) for sets, w in zip(among, weights, strict=True)]
-    groups += [(other.values(plain_ece), -w) for other, w in zip(controls, weights, strict=True) if other]
-    evidence = Effect(group_contrast([values for values, _ in groups], [float(w) for _, w in groups]))
+    weight = {id(sets): (sets, float(w)) for sets, w in zip(among, weights, strict=True)}
+    for other, w in zip(controls, weights, strict=True):
+        if other:  # one control may stand beside two counts, and is still one group
+            weight[id(other)] = (other, weight.get(id(other), (other, 0.0))[1] - float(w))
+    groups = [(sets.values(plain_ece), w) for sets, w in weight.values()]
+    evidence = Effect(group_contrast([values for values, _ in groups], [w for _, w in groups]))
     names = ", ".join(other.name for other in controls if other)
     detail = "; ".join(f"{sets.name} {sets.values(plain_ece).mean():.1f}" for sets in among)
     what = f"over {', '.join(str(sets.first['ipc']) for sets in among)} images a class"

@@ -278,6 +278,15 @@ def test_controls_take_away_what_accuracy_explains():
     assert "controls random-ipc2, random-ipc20" in beyond.detail
 
 
+def test_one_control_of_two_counts_is_one_group():
+    """Real images that are as accurate as both counts: what they have in common cancels, and so does their noise."""
+    named = [("dm-ipc1", {"ece": 0.3}), ("dm-ipc10", {"ece": 0.2}), ("random-ipc5", {"ece": 0.1})]
+    plain, beyond, _ = distilled_more.one_is_worse(World(cells(*named)), {})
+    assert "controls random-ipc5, random-ipc5" in beyond.detail
+    assert beyond.evidence.estimate == pytest.approx(plain.evidence.estimate)
+    assert beyond.evidence.high - beyond.evidence.low == pytest.approx(plain.evidence.high - plain.evidence.low)
+
+
 def test_networks_trained_for_another_time_are_no_other_count():
     few, many = cells(("dm-ipc1", {"ece": 0.3})), cells(("dm-ipc10", {"ece": 0.1}))
     for record in many:
@@ -318,6 +327,7 @@ def test_other_networks_each_count():
     assert verdict("C23", probes(*good["resnet18"], *good["vit"])) == REPLICATES
     bad = probe_rows("network", "dc-ipc1", on_network("vit", -0.01))
     assert verdict("C23", probes(*good["resnet18"], *bad)) == CANNOT_TELL
+    assert verdict("C23", probes(*good["vit"])) == CANNOT_TELL  # the claim is about both
     assert verdict("C6", probes(*good["resnet18"])) == "not run"  # probes are no cells of the study
 
 

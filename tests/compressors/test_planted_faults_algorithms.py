@@ -42,8 +42,8 @@ def first_sequence_only(real):
 def all_to_the_first(real):
     """Every expert's tokens are taken for the first one's."""
 
-    def init(self, linears):
-        real(self, linears)
+    def init(self, linears, *rest):
+        real(self, linears, *rest)
         first = next(iter(self.by_place.values()))
         self.by_place = {place: first if first.fused is e.fused else e for place, e in self.by_place.items()}
 
