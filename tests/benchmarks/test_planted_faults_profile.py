@@ -130,12 +130,14 @@ def off_by_one(real):
 def not_put_back(real):
     """The columns stay in the order in which they were rounded."""
 
-    def quantize(weight, hessian, **settings):
-        done = real(weight, hessian, **settings)
-        order = hessian.diagonal().argsort(dim=0, descending=True, stable=True)
-        return done._replace(weight=done.weight[:, order]) if settings.get("actorder") else done
+    def quantize_all(weight, hessians, **settings):
+        done = real(weight, hessians, **settings)
+        if not settings.get("actorder"):
+            return done
+        orders = [hessian.diagonal().argsort(dim=0, descending=True, stable=True) for hessian in hessians]
+        return [one._replace(weight=one.weight[:, order]) for one, order in zip(done, orders, strict=True)]
 
-    return quantize
+    return quantize_all
 
 
 def first_seed_always(real):
@@ -200,7 +202,7 @@ FAULTS = {
     "wrong clamp": Fault(
         "case", G, grid, "encode", lambda real: lambda w, lattice: real(w, lattice._replace(top=lattice.top + 4))
     ),
-    "permutation not undone": Fault("reconstruction", A, gptq, "quantize", not_put_back),
+    "permutation not undone": Fault("reconstruction", A, gptq, "quantize_all", not_put_back),
     "seed ignored": Fault("null", W, case_draws, "draw_calibration_set", first_seed_always),
     "unseeded sampler": Fault("repeat", G, gptq, "solve", with_noise),
     "unseeded sampler, calibration-free": Fault("null", R, rtn, "solve", with_noise),

@@ -210,13 +210,14 @@ def test_a_bad_option_is_a_usage_error_that_names_it(suite, arguments, says):
     assert "Traceback" not in output
 
 
-def test_more_than_a_slice_holds_is_one_line_that_names_source_and_seed(suite):
+def test_more_than_a_slice_holds_is_said_before_anything_runs(suite):
     done = suite("--sequences", "4000", "--seeds", "1", "--methods", "wanda-0.5")
-    assert done.returncode == 1
-    assert "first.jsonl" in done.stdout
-    assert "seed 0" in done.stdout
-    assert "def test_case" not in done.stdout, "a traceback buries the sentence"
-    assert "During handling" not in done.stdout
+    assert done.returncode == 4
+    assert "first.jsonl" in done.stderr
+    assert "4000 asked for" in done.stderr
+    assert not list(suite.store.rglob("*.gz"))
+    assert "def test_case" not in done.stdout + done.stderr, "a traceback buries the sentence"
+    assert "During handling" not in done.stdout + done.stderr
 
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "CALIBENCH_DATA": ""}
