@@ -7,6 +7,7 @@ controller, which never collects, knows the manifest from the options and judges
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,8 +84,8 @@ class Session:
 
     @property
     def narrowed(self) -> bool:
-        """Whether options took the grid away from what the profile says."""
-        return options.overrides(self.config) != Overrides()
+        """Whether options took the grid away from what the profile says; the number of threads does not."""
+        return replace(options.overrides(self.config), threads=None) != Overrides()
 
     @cached_property
     def questions(self) -> dict[str, str]:
