@@ -359,6 +359,10 @@ def test_distilled_data_is_on_the_same_axes(suite, mini):
         ("", ""), ("ts", "distilled"), ("ts", "real"), ("mts", "distilled"), ("mts", "real")
     }  # fmt: skip
     assert all(row["sets"] == 2 and row["figures"]["ece"]["sd"] is not None for row in rows)
+    page = (suite.store / "report.html").read_text()
+    asked, there = set(re.findall(r'href="#([^"]+)"', page)), set(re.findall(r'id="([^"]+)"', page))
+    assert "distilled" in asked
+    assert asked <= there
     verdicts = json.loads((suite.store / "verdicts.json").read_text())
     assert [v["outcome"] for v in verdicts if v["gate"] == "answers"] == ["pass"]
     assert "0.2 % of the published" in done.stdout
