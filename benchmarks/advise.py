@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.json and not Path(options.json).parent.is_dir():
             raise ValueError(f"--json {options.json}: no such folder")
+        if missing := [path for path in options.accuracy or () if not (Path(path) / "records").is_dir()]:
+            raise ValueError(f"--accuracy {missing[0]}: no store of records (a folder with 'records')")
         if options.accuracy:
             return _accuracy(options)
         check(options)

@@ -148,7 +148,8 @@ def _errors(ax: Any, sweep: Sweep) -> None:
         mine = [row for row in rows if row["source"] == source]
         points = [(row["calibration"]["pruned"], row["held_out"]["pruned"]) for row in mine[:1]]
         points += [(row["calibration"]["reconstructed"], row["held_out"]["reconstructed"]) for row in mine]
-        _line(ax, *zip(*points, strict=True), number, source)
+        calibration, held_out = zip(*points, strict=True)
+        _line(ax, calibration, held_out, number, source)
     ends = [min(ax.get_xlim()[0], ax.get_ylim()[0]), max(ax.get_xlim()[1], ax.get_ylim()[1])]
     ax.plot(ends, ends, color=PLACES["soft"], linestyle=":", linewidth=0.9)
     ax.set_title(sweep.title)

@@ -12,10 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.claims.amounts import amounts, paired, stack, swept
+from benchmarks.claims import rules
+from benchmarks.claims.amounts import TOLERANCE, amounts, paired, stack, swept
 from benchmarks.claims.common import generator
 from benchmarks.claims.contrasts import similarities
+from benchmarks.claims.evidence import Effect
 from benchmarks.claims.reconstructed import final
+from benchmarks.claims.selfmade import WORDS
 from benchmarks.claims.world import NoEvidence, Panel, View, World, ordinary
 from benchmarks.likeness import FEWEST, MADE
 from compressors.method import parse
@@ -57,8 +60,10 @@ def neutral_views(world: World) -> Iterator[View]:
 
 def by_sparsity(world: World) -> Iterator[Sweep]:
     """The SD between sources at every sparsity and pattern, its interval, its null and its share of the damage."""
-    head = ("method", "sources x draws", "damage", "of the worst source", "magnitude", "SD between sources", "interval")
-    head += ("of the damage", "largest gap", "draws alone (95th percentile)")
+    head = (
+        "method", "sources x draws", "damage", "of the worst source", "magnitude", "SD between sources", "interval",
+        "of the damage", "largest gap", "draws alone (95th percentile)",
+    )  # fmt: skip
     for view in neutral_views(world):
         for algorithm, every in _targets(view.panel):
             methods, sources = _shared(view.panel, every)
@@ -122,8 +127,10 @@ def _sparsity_line(row: dict[str, Any]) -> tuple[str, ...]:
 
 def by_amount(world: World) -> Iterator[Sweep]:
     """Mean damage and SD over draws, apart, at every amount of the same draws; the mean against that of the largest."""
-    head = ("method", "draw", "tokens a column", "sources x draws", "mean", "SD over draws", "minus the largest amount")
-    head += ("interval",)
+    head = (
+        "method", "draw", "tokens a column", "sources x draws", "mean", "SD over draws", "minus the largest amount",
+        "interval", f"within {TOLERANCE[OUTCOME]:g} of it",
+    )  # fmt: skip
     for model, every in amounts(world):
         for method, panels in swept(every, {}):
             if len(panels) < AMOUNTS:
@@ -146,10 +153,11 @@ def _amount(panel: Panel, method: str, held: np.ndarray, largest: np.ndarray, so
     widths = [linear["shape"][1] for r in records for linear in r.compression.get("linears", []) if "shape" in linear]
     change = paired(held - largest)
     return {
-        "draw": panel.amount, "tokens": panel.tokens, "columns": [panel.tokens / n for n in (min(widths), max(widths))]
-        if widths else None, "sources": len(sources), "draws": held.shape[1], "mean": float(held.mean()),
-        "sd": float(np.sqrt(held.var(axis=1, ddof=1).mean())), "change": change.estimate, "low": change.low,
-        "high": change.high,
+        "draw": panel.amount, "tokens": panel.tokens, "sources": len(sources), "draws": held.shape[1],
+        "columns": [panel.tokens / n for n in (min(widths), max(widths))] if widths else None,
+        "mean": float(held.mean()), "sd": float(np.sqrt(held.var(axis=1, ddof=1).mean())),
+        "change": change.estimate, "low": change.low, "high": change.high,
+        "same": WORDS[rules.no_effect(Effect(change), TOLERANCE[OUTCOME])],
     }  # fmt: skip
 
 
@@ -157,7 +165,7 @@ def _amount_line(row: dict[str, Any]) -> tuple[str, ...]:
     columns = " to ".join(dict.fromkeys(f"{value:.3g}" for value in row["columns"] or ()))
     return (
         row["method"], row["draw"], columns, f"{row['sources']} x {row['draws']}", f"{row['mean']:.4f}",
-        f"{row['sd']:.4f}", f"{row['change']:+.4f}", f"{row['low']:+.4f} to {row['high']:+.4f}",
+        f"{row['sd']:.4f}", f"{row['change']:+.4f}", f"{row['low']:+.4f} to {row['high']:+.4f}", row["same"],
     )  # fmt: skip
 
 

@@ -34,7 +34,8 @@ ABOUT = {
     "amount": (
         "Amount of calibration data",
         "Amounts are prefixes of one draw. Mean over sources and draws; SD over draws of one source, pooled; the mean "
-        "against that of the largest amount, same draws, with its 95 % interval. Tokens a column: narrowest linear to "
+        "against that of the largest amount, same draws, with its 95 % interval, and whether both are equal by a 90 % "
+        "interval (claim B9: the least amount that is, is enough). Tokens a column: narrowest linear to "
         "widest.",
     ),
     "similarity": (

@@ -248,6 +248,9 @@ def test_wrong_options_are_answered(sources, model, tmp_path, capsys):
         out, err = capsys.readouterr()
         assert said in err
         assert not out  # said before anything is measured
+    assert advise.main(["--accuracy", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere: no store of records" in capsys.readouterr().err
+    (tmp_path / "empty" / "records").mkdir(parents=True)
     assert advise.main(["--accuracy", str(tmp_path / "empty")]) == 2
     assert "no cell to judge" in capsys.readouterr().err
 

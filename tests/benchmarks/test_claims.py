@@ -262,7 +262,11 @@ def test_a_selection_has_its_regret_and_its_seconds_beside_it():
     result = judge([claim("A18")], World(found))[0]
     assert result.verdict == REPLICATES
     (detail,) = {cell.detail for cell, *_ in result.cells}
-    words = dict(word.split(" ", 1) for word in detail.removeprefix("worst-domain regret: ").split("; "))
+    domains, tasks = detail.removeprefix("worst-domain regret: ").split(". Worst-task regret: ")
+    bits = dict(word.split(" ", 1) for word in tasks.split("; "))
+    assert bits["zipcal(news)"] == "0 bits a byte"
+    assert float(bits["news"].removesuffix(" bits a byte")) == pytest.approx(0.5, abs=0.2)
+    words = dict(word.split(" ", 1) for word in domains.split("; "))
     assert words["zipcal(news)"] == "0 nats, 2 s a draw"
     regret, _, rest = words["news"].partition(" ")
     assert float(regret) == pytest.approx(0.5, abs=0.2)
