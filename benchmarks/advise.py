@@ -104,7 +104,10 @@ def check(options: argparse.Namespace) -> None:
         if not fixtures.get_source(name, options.model).has_text:
             raise ValueError(f"--target {name}: it has no documents to measure a loss on; expected a source of text")
         if options.pilot:
-            fixtures.held_out_documents(name, options.documents)
+            try:
+                fixtures.held_out_documents(name, options.documents)
+            except fixtures.SourceError as error:
+                raise ValueError(f"--target {name}: {error}; ask for fewer (--documents), or give more text") from error
 
 
 def _advise(options: argparse.Namespace) -> int:
