@@ -109,6 +109,14 @@ def test_outcomes_that_disagree_cannot_tell():
     assert "disagree" in result.reason
 
 
+def test_figures_beside_a_verdict_are_shown_where_there_are_no_others():
+    """A1 rests on tasks; from records of losses alone it cannot be told, and what they say is said."""
+    result = verdict("A1", Truth(tasks=(), methods=("wanda-0.5",)))
+    assert result.verdict == CANNOT_TELL
+    assert result.headline.outcome == "nll"
+    assert "nats a token, detectable" in markdown([result], {"records": 1})
+
+
 def test_no_source_effect_is_hardly_ever_called_one():
     found = [
         verdict("B1", Truth(run=k, seeds=6, methods=("wanda-0.5",), items=8, documents=8)).verdict for k in range(20)
