@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.grid import GridError, Overrides, parse_seeds
+from benchmarks.grid import GridError, Overrides, nearest, parse_seeds
+from benchmarks.study_options import network
 from compressors.distillation.spelling import SpellingError, parse
 from fixtures.image_cases import ImageBudget, ImageCase, ImageCaseError
-from fixtures.images import ImageError, image_model
+from fixtures.images import ImageError
 
+KEYS = ("models", "methods", "calibrators", "sources", "seeds", "iterations", "device", "threads")
 BUDGET = ("batch_real", "outer", "inner", "epochs", "rate", "nets", "augment")
 
 
@@ -33,6 +35,9 @@ def build_image_cases(profile: dict[str, Any], overrides: Overrides) -> list[Ima
 
 
 def _cases(table: dict[str, Any], overrides: Overrides) -> list[ImageCase]:
+    for key in table:
+        if key not in (*KEYS, *BUDGET):
+            raise GridError(f"--profile: [[distillation]]: no setting {key!r}{nearest(key, (*KEYS, *BUDGET))}")
     budget = ImageBudget(
         iterations=tuple(sorted(table.get("iterations", {}).items())), **{k: table[k] for k in BUDGET if k in table}
     )
@@ -41,7 +46,7 @@ def _cases(table: dict[str, Any], overrides: Overrides) -> list[ImageCase]:
     settings: dict[str, Any] = {"device": device, "threads": threads}
     found = []
     for model in table["models"]:
-        image_model(model)
+        network(model)
         for trained in table["methods"]:
             budget.of(parse(trained).backbone, parse(trained).ipc)
             for seed in seeds:

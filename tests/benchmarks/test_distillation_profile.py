@@ -59,8 +59,8 @@ def test_the_grid_has_the_cells_that_were_asked_for(cases):
 
 def test_full_budgets_are_full_and_others_say_their_share(cases):
     text = plan([], cases)
-    assert "1,000 iterations, 1 of the published" in text
-    assert "500 iterations, 0.001 of the published" in text
+    assert "1,000 iterations, 100 % of the published" in text
+    assert "500 iterations, 0.1 % of the published" in text
     assert "GPU hours" in text
     assert "never timed: mtt-ipc1, mtt-ipc10, rtp-ipc1" in text
     assert f"{len(cases):,} cases of distilled images" in text
@@ -105,6 +105,13 @@ def test_options_that_leave_nothing_are_an_error(tmp_path):
     empty.write_text("title = 'x'", encoding="utf-8")
     with pytest.raises(GridError, match="no \\[\\[grid\\]\\] or \\[\\[distillation\\]\\] table"):
         load_profile(str(empty))
+
+
+def test_a_misspelt_setting_is_no_setting(tmp_path):
+    path = tmp_path / "images.toml"
+    path.write_text(SMALL.replace("epochs", "epoch"), encoding="utf-8")
+    with pytest.raises(GridError, match="no setting 'epoch'; did you mean 'epochs'"):
+        build_image_cases(load_profile(str(path)), Overrides())
 
 
 def test_hints_know_the_cases_of_images(cases):
