@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +41,26 @@ def test_a_file_that_is_none_is_named(tmp_path, capsys, content):
         path.write_text(content)
     assert speed.main([str(path)]) == 2
     assert f"{path} is no file of pytest's --benchmark-json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--shape", "9b"], "'7b', 'smollm2-135m', 'small'"),
+        (["--weights", "known-corpsu-1m"], "unknown model 'known-corpsu-1m'"),
+    ],
+)
+def test_a_wrong_option_is_said_once_and_without_a_traceback(options, words):
+    command = [sys.executable, "-m", "pytest", "benchmarks/test_compression_speed.py", "-m", "speed", "-q", "-p"]
+    done = subprocess.run(
+        [*command, "no:cacheprovider", "-k", "wanda and not sweep and not offloaded", *options],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 4
+    printed = done.stdout + done.stderr
+    assert printed.count(words) == 1, printed
+    assert "Traceback" not in printed
+    assert ".py:" not in printed
 
 
 def test_no_file_is_how_it_is_used(capsys):
