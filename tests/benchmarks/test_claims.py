@@ -117,6 +117,14 @@ def test_outcomes_that_disagree_cannot_tell():
     assert "disagree" in result.reason
 
 
+def test_figures_beside_a_verdict_are_shown_where_there_are_no_others():
+    """A1 rests on tasks; from records of losses alone it cannot be told, and what they say is said."""
+    result = verdict("A1", Truth(tasks=(), methods=("wanda-0.5",)))
+    assert result.verdict == CANNOT_TELL
+    assert result.headline.outcome == "nll"
+    assert "nats a token, detectable" in markdown([result], {"records": 1})
+
+
 def test_no_source_effect_is_hardly_ever_called_one():
     found = [
         verdict("B1", Truth(run=k, seeds=6, methods=("wanda-0.5",), items=8, documents=8)).verdict for k in range(20)
@@ -270,7 +278,11 @@ def test_a_selection_has_its_regret_and_its_seconds_beside_it():
     result = judge([claim("A18")], World(found))[0]
     assert result.verdict == REPLICATES
     (detail,) = {cell.detail for cell, *_ in result.cells}
-    words = dict(word.split(" ", 1) for word in detail.removeprefix("worst-domain regret: ").split("; "))
+    domains, tasks = detail.removeprefix("worst-domain regret: ").split(". Worst-task regret: ")
+    bits = dict(word.split(" ", 1) for word in tasks.split("; "))
+    assert bits["zipcal(news)"] == "0 bits a byte"
+    assert float(bits["news"].removesuffix(" bits a byte")) == pytest.approx(0.5, abs=0.2)
+    words = dict(word.split(" ", 1) for word in domains.split("; "))
     assert words["zipcal(news)"] == "0 nats, 2 s a draw"
     regret, _, rest = words["news"].partition(" ")
     assert float(regret) == pytest.approx(0.5, abs=0.2)
