@@ -47,7 +47,15 @@ class Panel:
 
     @property
     def name(self) -> str:
-        return f"{label(self.model)} {self.amount}"
+        asked = self.case["evaluation"]
+        return f"{label(self.model)} {self.amount}" + ", all items" * bool(
+            asked["tasks"] and asked.get("items") is None
+        )
+
+    @property
+    def draws(self) -> int:
+        """Of the source that has most."""
+        return max(map(len, self.cells.values()))
 
     @property
     def methods(self) -> list[str]:
@@ -209,7 +217,7 @@ class World:
         """The model's largest panel of ordinary draws that has the methods; raises :class:`NoEvidence`."""
         for panel in self.panels:
             fits = panel.model == model and ordinary(panel.case) and set(methods) <= set(panel.methods)
-            if fits and max(map(len, panel.cells.values())) >= least:
+            if fits and panel.draws >= least:
                 return panel
         raise NoEvidence(f"no records of {label(model)} with {', '.join(methods) or 'two draws of a source'}")
 
@@ -223,6 +231,21 @@ class World:
                 except NoEvidence:
                     continue
         return panels
+
+    def repeated(self, pattern: str = "") -> list[Panel]:
+        """The main panels, and after each those that ask the same tasks after as many draws of its sources: of another
+        amount, or scored on all items.
+        """
+        found = []
+        for main in self.some(pattern):
+            found.append(main)
+            for panel in self.panels:
+                alike = panel.model == main.model and ordinary(panel.case) and panel is not main
+                tasks = panel.case["evaluation"]["tasks"]
+                if alike and tasks and list(tasks) == list(main.case["evaluation"]["tasks"]):
+                    fits = panel.draws >= main.draws and set(panel.sources()) <= set(main.sources())
+                    found += [panel] * fits
+        return found
 
     def all(self, pattern: str = "") -> list[Panel]:
         """Every panel of ordinary draws of the models whose name fits."""
