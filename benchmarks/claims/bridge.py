@@ -59,7 +59,7 @@ def _tables(world: World, settings: Settings) -> Iterator[tuple[Panel, list[str]
         if not tasks:
             continue
         for method in chosen_methods(panel, settings):
-            yield panel, tasks, method, panel.sources([method])
+            yield panel, tasks, method, panel.real([method])
 
 
 def _values(panel: Panel, tasks: list[str], method: str, sources: list[str], name: str) -> list[np.ndarray]:

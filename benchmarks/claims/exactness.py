@@ -100,7 +100,7 @@ def coin_flips(world: World, settings: Settings) -> list[Cell]:
             except NoEvidence:
                 continue
             for method in panel.calibrated:
-                groups = {s: view.means(method, s) for s in panel.sources([method])}
+                groups = {s: view.means(method, s) for s in panel.real([method])}
                 yield from _adjacent(f"{panel.name} {method}", groups, higher=False)
 
     return gather(cells())

@@ -26,7 +26,7 @@ def gap_by_sparsity(world: World, settings: Settings) -> list[Cell]:
         for panel in world.panels:
             for algorithm in settings["algorithms"]:
                 methods = sorted(m for m in panel.methods if _unstructured(m, algorithm))
-                sources = panel.sources(methods)
+                sources = panel.real(methods)
                 if len(methods) < 4 or len(sources) < 3 or not ordinary(panel.case):
                     continue
                 levels = np.array([float(m.rpartition("-")[2]) for m in methods])
@@ -70,11 +70,11 @@ def gap_by_structure(world: World, settings: Settings) -> list[Cell]:
         for panel in world.panels:
             for algorithm in settings["algorithms"]:
                 order = [f"{algorithm}-{target}" for target in settings["targets"]]
-                if not set(order) <= set(panel.methods) or len(panel.sources(order)) < 3:
+                if not set(order) <= set(panel.methods) or len(panel.real(order)) < 3:
                     continue
                 for outcome in OUTCOMES:
                     try:
-                        table = panel.view(outcome).table(order, panel.sources(order))
+                        table = panel.view(outcome).table(order, panel.real(order))
                     except NoEvidence:
                         continue
                     if not enough(table):

@@ -70,7 +70,7 @@ def _coefficients(panels: list[Panel], method: str) -> tuple[float, float] | Non
         assert panel.dense is not None
         for domain in sorted(set(panel.dense.nll) - trained - far(panel)):
             view = panel.view(f"domain:{domain}")
-            for source in panel.sources([method]):
+            for source in panel.real([method]):
                 rows.append((f"{panel.model} {domain}", source, float(source in trained), float(source == domain)))
                 values.append(float(view.means(method, source).mean()))
     if len({row[1] for row in rows}) < 3 or len({row[2] for row in rows}) < 2:
@@ -148,9 +148,9 @@ def families(world: World, settings: Settings) -> list[Cell]:
     def cells() -> Iterator[Cell]:
         for view in views(world, settings, ("nll", "bpb")):
             for method in settings["methods"]:
-                if method not in view.panel.methods or len(view.panel.sources([method])) < 3:
+                if method not in view.panel.methods or len(view.panel.real([method])) < 3:
                     continue
-                evidence = source_component(view, method, view.panel.sources([method]))
+                evidence = source_component(view, method, view.panel.real([method]))
                 damage = view.damage(method)
                 name = f"{view.panel.name} {method}"
                 yield Cell(name, view.outcome, evidence, view.unit, SHARE * max(0.0, damage), "", damage)

@@ -20,6 +20,10 @@ SCALES = {  # what a verdict is a statement about
     "smollm2-135m": "135 M, Q4_1-restored weights",
     "known-corpus": "trained here, unquantized weights",
 }
+MADE = (  # in names of sources that are made of others
+    r"^[\d.]+\*|~(noise|mask|shuffle|distract|outliers)[\d.]*$|^selfgen\b|^corpus$"
+    r"|^(cola|covercal|zipcal|lowppl|longest|unigram|train|examples)\("
+)
 
 
 class NoEvidence(ValueError):
@@ -62,6 +66,12 @@ class Panel:
         found = list(dict.fromkeys(source for _, source in self.cells))
         found = [s for s in found if all(len(self.cells.get((m, s), ())) >= 2 for m in methods)]
         return found if controls else [s for s in found if s not in CONTROLS]
+
+    def real(self, methods: Sequence[str] = (), controls: bool = False) -> list[str]:
+        """Of those, text as people wrote it: a statement about sources counts no mixture of them a second time, and
+        nothing that was written by a model, chosen, corrupted or seen in training.
+        """
+        return [source for source in self.sources(methods, controls) if not re.search(MADE, source)]
 
     def view(self, outcome: str) -> View:
         """Raises :class:`NoEvidence` if the records do not have the outcome."""
@@ -131,9 +141,10 @@ class View:
         return np.stack([[self.means(m, s)[picks[m, s]] for s in sources] for m in methods])
 
     def damage(self, method: str, sources: Sequence[str] | None = None) -> float:
-        """Mean damage of a method over sources (controls only if it has no others)."""
+        """Mean damage of a method over real sources (those made of others, then controls, only if it has none)."""
         held = [source for m, source in self.panel.cells if m == method]
-        chosen = sources or [source for source in held if source not in CONTROLS] or held
+        text = [source for source in held if source not in CONTROLS]
+        chosen = sources or [source for source in text if not re.search(MADE, source)] or text or held
         return float(np.mean([self.means(method, s).mean() for s in chosen]))
 
 

@@ -279,3 +279,31 @@ def test_reductions_against_their_bounds(kept, expected):
     """B24: BR by half, GP by .6 and CR by .2 at least; none reaches its bound; all but GP do."""
     truth = Truth(**KNOWN, methods=STEPS, sources=("news", "dialogue"), seeds=5)
     assert verdict("B24", truth, change=lambda r: rebuilt(r, kept, kept)).verdict == expected
+
+
+@pytest.mark.parametrize("name", ["A3", "A4", "A12", "B1", "B12"])
+def test_text_made_of_sources_is_no_source(name):
+    """Chosen, written, mixed and corrupted text beside ten draws of real sources, five draws each: nothing changes."""
+    made = ("0.5*c4+0.5*wikipedia", "c4~noise0.2", "selfgen(c4,t=4)", "selfgen-bos(pool=60)", "cola(c4)", "corpus")
+    levels = {source: 2.0 + 0.3 * k for k, source in enumerate(made)}
+    real = Truth(methods=("wanda-0.5", "wanda-2of4", "sparsegpt-0.5", "gptq-w3g64"), source=NEAR, seeds=10)
+    beside = replace(real, methods=("wanda-0.5", "wanda-2of4"), sources=made, source=levels, seeds=5)
+    alone, among = verdict(name, real), verdict(name, real, beside)
+    assert [cell.name for cell, _ in among.cells] == [cell.name for cell, _ in alone.cells]
+    assert [cell.evidence.estimate for cell, _ in among.cells] == [cell.evidence.estimate for cell, _ in alone.cells]
+    assert [cell.damage for cell, _ in among.cells] == [cell.damage for cell, _ in alone.cells]
+    assert among.verdict == alone.verdict
+
+
+def test_files_and_labelled_pages_are_sources():
+    sources = (
+        "dclm[quality_label=0]",
+        "text:a (1).txt",
+        "jsonl:news~old.jsonl#body",
+        "selfgeneration-notes",
+        "train",
+        "news",
+    )
+    truth = Truth(**KNOWN, methods=("wanda-0.5",), sources=sources, seeds=2)
+    (panel,) = World(records(truth)).panels
+    assert panel.real() == list(sources)
