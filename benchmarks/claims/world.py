@@ -183,7 +183,7 @@ class World:
                 firsts.setdefault(key, case)
                 cells[key][case["method"], case["draw"]["source"]][case["draw"]["seed"]] = record
         found = [
-            Panel(case["model"], case, dict(cells[key]), dense.get(_setting(case)), self.neutral(case["model"]))
+            Panel(case["model"], case, dict(cells[key]), dense.get(_setting(case)), self._scored(case))
             for key, case in firsts.items()
         ]
         return sorted(found, key=lambda panel: -sum(map(len, panel.cells.values())))
@@ -192,29 +192,37 @@ class World:
     def models(self) -> list[str]:
         return list(dict.fromkeys(panel.model for panel in self.panels))
 
+    def _scored(self, case: dict[str, Any]) -> tuple[str, ...]:
+        """Of the model's neutral domains, those that this case is scored on: another run may have had more of them."""
+        return tuple(name for name in self.neutral(case["model"]) if name in case["evaluation"]["domains"])
+
     def neutral(self, model: str) -> tuple[str, ...]:
         return self._neutral.get(model, ())
 
     @cached_property
     def _neutral(self) -> dict[str, tuple[str, ...]]:
-        """Domains of a model that it was neither calibrated on nor trained on, and that it models at all."""
+        """Domains of a model that neither it nor another of its kind was calibrated or trained on, and that it models
+        at all: models that are compared, of several sizes say, are read on the same text.
+        """
         used: dict[str, set[str]] = defaultdict(set)
         held: dict[str, dict[str, float]] = defaultdict(dict)
         for record in self.records:
             model = record.case["model"]
-            if record.case["draw"]:
-                used[model].add(record.case["draw"]["source"])
-            elif not record.case["evaluation"].get("inputs"):
+            used[_kind(model)] |= (
+                {record.case["draw"]["source"]} if record.case["draw"] else set(training_sources(model))
+            )
+            if not record.case["draw"] and not record.case["evaluation"].get("inputs"):
                 held[model] |= {name: outcomes.loss(scores) for name, scores in record.nll.items()}
-        found = {}
-        for model, losses in held.items():
-            taken = used[model] | set(training_sources(model))
-            found[model] = tuple(
+        return {
+            model: tuple(
                 sorted(
-                    n for n, value in losses.items() if n not in taken and value <= min(losses.values()) + outcomes.FAR
+                    name
+                    for name, value in losses.items()
+                    if name not in used[_kind(model)] and value <= min(losses.values()) + outcomes.FAR
                 )
             )
-        return found
+            for model, losses in held.items()
+        }
 
     def main(self, model: str, methods: Sequence[str] = (), least: int = 2) -> Panel:
         """The model's largest panel of ordinary draws that has the methods; raises :class:`NoEvidence`."""
@@ -243,6 +251,11 @@ class World:
         """Panels of a model in which these settings of the draw hold, fewest tokens first."""
         kept = [p for p in self.panels if p.model == model and all(p.case["draw"][k] == v for k, v in fixed.items())]
         return sorted(kept, key=lambda panel: panel.tokens)
+
+
+def _kind(model: str) -> str:
+    """Known-corpus models are one kind: what one is trained on is calibration text of another."""
+    return "known-corpus" if label(model).startswith("known-corpus-") else model
 
 
 def ordinary(case: dict[str, Any]) -> bool:

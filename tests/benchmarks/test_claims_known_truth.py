@@ -295,6 +295,30 @@ def test_text_made_of_sources_is_no_source(name):
     assert among.verdict == alone.verdict
 
 
+def test_a_run_with_more_neutral_text_takes_no_other_away():
+    """A text that only one of two runs was scored on, and that neither was calibrated on."""
+    first = Truth(**KNOWN, methods=("wanda-0.5",), sources=REAL, source=dict(zip(REAL, NEAR.values(), strict=True)))
+    other = replace(first, domains=("alpaca", "wikitext2-test", "cnn_dailymail"), methods=("gptq-w3g64",), run=1)
+    world = World(records(first) + records(other))
+    assert [panel.neutral for panel in world.panels] == [
+        ("alpaca", "wikitext2-test"),
+        ("alpaca", "cnn_dailymail", "wikitext2-test"),
+    ]
+    alone, beside = World(records(first)).panels[0].view("nll"), world.panels[0].view("nll")
+    assert beside.damage("wanda-0.5") == alone.damage("wanda-0.5")
+
+
+def test_models_that_are_compared_are_read_on_the_same_text():
+    """What one known-corpus model was calibrated on is neutral for none of them; other models are by themselves."""
+    domains = ("alpaca", "cnn_dailymail", "encyclopedia", "wikitext2-test")
+    kind = {**KNOWN, "methods": ("wanda-0.5",), "domains": domains, "seeds": 2}
+    models = (("known-corpus-1m", "cnn_dailymail"), ("known-corpus-2m", "news"), ("smollm2-135m", "web"))
+    made = [records(Truth(**{**kind, "model": model, "sources": (source,)})) for model, source in models]
+    world = World([record for found in made for record in found])
+    assert world.neutral("known-corpus-1m") == world.neutral("known-corpus-2m") == ("alpaca", "wikitext2-test")
+    assert world.neutral("smollm2-135m") == domains
+
+
 def test_files_and_labelled_pages_are_sources():
     sources = (
         "dclm[quality_label=0]",
