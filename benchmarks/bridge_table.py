@@ -2,7 +2,8 @@
 
 A row a method, means over the informative tasks with a choice, sources and draws; ± is the SD over draws within
 sources. ECE in points (15 bins): as it is, at one temperature from the *other* tasks' items, and with that temperature
-fitted on items whose words are masked, where the same cases were scored on those (profile ``confidence``).
+fitted on items whose words are masked, where the same cases were scored on those (profile ``confidence``). Then ECE,
+Brier score and NLL by calibration source, each with the SD between sources beyond that of draws and its F test.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from benchmarks.claims.repair import FIXED, _masked_panels, _tasks, ece_after, e
 from benchmarks.claims.world import Panel, World
 from fixtures.bundle import BundleError
 from fixtures.records import Record, label
+from reports.statistics.one_way import one_way
 
 HEAD = (
     "method",
@@ -54,6 +56,24 @@ def table(panel: Panel, masked: dict[str, Panel]) -> list[str]:
 def _twins(masked: dict[str, Panel], method: str, source: str, seed: int) -> dict[str, Record]:
     found = {how: other.cells.get((method, source), {}).get(seed) for how, other in masked.items()}
     return {how: record for how, record in found.items() if record is not None}
+
+
+BY_SOURCE = {"ece": ("ECE in points", 1), "brier": ("Brier score", 3), "nll": ("NLL in nats", 3)}
+
+
+def by_source(panel: Panel, what: str, digits: int) -> list[str]:
+    """Lines of markdown: one figure of ``measures``, a row a calibrated method, a column a source of several draws."""
+    tasks, known = _tasks(panel), panel.sources(panel.calibrated)
+    head = ["method", *known, "SD between sources [95 %]", "p"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for method in panel.calibrated:
+        draws = [panel.cells[method, source].values() for source in known]
+        groups = [np.array([measures(record, tasks)[what] for record in held]) for held in draws]
+        cells = [f"{values.mean():.{digits}f} ±{values.std(ddof=1):.{digits}f}" for values in groups]
+        found = one_way(groups)
+        sd, low, high = (f"{value:.{digits + 1}f}" for value in (found.between, found.low, found.high))
+        lines.append("| " + " | ".join([f"`{method}`", *cells, f"{sd} [{low}, {high}]", f"{found.p:.2g}"]) + " |")
+    return lines
 
 
 Pair = tuple[Record, dict[str, Record]]
@@ -100,6 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for panel in shown:
         print(f"{label(panel.model)}: {', '.join(_tasks(panel))}\n")
         print("\n".join(table(panel, masked.get(id(panel), {}))) + "\n")
+        for what, (name, digits) in BY_SOURCE.items() if len(panel.sources(panel.calibrated)) > 1 else ():
+            print(f"{name}, by calibration source:\n\n" + "\n".join(by_source(panel, what, digits)) + "\n")
     return 0
 
 

@@ -83,6 +83,8 @@ def _run(options: argparse.Namespace) -> int:
     context = Context(options.model, splits, shape, known, options.nets, options.epochs, device, networks)
     names = options.cells.split(",") if options.cells else []
     cells = read_cells(options.folder, names, device)
+    if not cells:
+        raise ValueError(f"{options.folder}: no images and rows of benchmarks.distillation_study (*.npz and *.json)")
     cells = {name: cells[name] for name in names or cells}
     for name in wanted:
         run_probe(name, context, cells, options.folder)

@@ -9,14 +9,13 @@ take is decided by whoever reads the rows. Cells that differ only in ``+mdt`` ar
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from benchmarks.study_files import StudyFiles
+from benchmarks.study_options import arguments_of, check, network
 
 RATIOS = tuple(round(0.1 * k, 1) for k in range(10))
 MDT = 0.3
@@ -162,24 +161,6 @@ def study(
     return rows
 
 
-def arguments_of(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.distillation_study", description=__doc__)
-    parser.add_argument("model")
-    parser.add_argument("--cells", required=True, help="such as dc-ipc1,dc-ipc1+mdt,random-ipc10")
-    parser.add_argument("--seeds", type=int, default=5, help="distilled sets")
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--nets", type=int, default=5, help="networks trained on each")
-    parser.add_argument("--share", type=float, default=1.0, help="of the published iterations")
-    parser.add_argument("--epochs", type=int, help="published: 300, or 1000 with augmentation")
-    parser.add_argument("--recipe", choices=("plain", "augmented"), help="default: augmented but for dc and random")
-    parser.add_argument("--real", type=int, default=256, help="real images a class and step")
-    parser.add_argument("--folder", help="where the images are (default: CALIBENCH_IMAGES)")
-    parser.add_argument("--no-half", action="store_true", help="treat real images in float32 too")
-    parser.add_argument("--no-graphs", action="store_true", help="launch every kernel by itself")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the rows and the distilled sets")
-    return parser.parse_args(arguments)
-
-
 def run_group(backbone: str, ipc: int, cells: list[tuple[float, str, str]], splits: Any, options: Any) -> None:
     """Distils the cells of one backbone and number of images, and writes their images, then rows cell by cell."""
     from benchmarks.study_files import of
@@ -262,21 +243,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from fixtures.images import ImageError
 
     try:
-        return run_study(arguments_of(arguments))
+        return run_study(arguments_of(arguments, __doc__))
     except (DistillationError, ImageError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
 
-def run_study(options: argparse.Namespace) -> int:
+def run_study(options: Any) -> int:
     """All cells, those with one backbone and number of images together."""
     import torch
 
-    from fixtures.images import image_model, load_images
+    from fixtures.images import load_images
 
     torch.set_float32_matmul_precision("high")  # TF32, as torch's convolutions use by default
     torch.backends.cudnn.benchmark = True
-    splits = load_images(image_model(options.model).images.name, options.folder)
+    splits = load_images(network(options.model).images.name, options.folder)
+    check(options, splits)
     together: dict[tuple[str, int], list[tuple[float, str, str]]] = {}
     for text in options.cells.split(","):
         backbone, ipc, ratio, loss = parse_cell(text)

@@ -86,4 +86,4 @@ def _budget(case: ImageCase) -> str:
     if method.backbone == "random":
         return "random real images"
     iterations = case.budget.of(method.backbone, method.ipc)
-    return f"{iterations:,} iterations, {iterations / PUBLISHED[method.backbone]:.3g} of the published"
+    return f"{iterations:,} iterations, {100 * iterations / PUBLISHED[method.backbone]:.3g} % of the published"

@@ -18,6 +18,7 @@ from benchmarks import github, judging, options, selection, sharding, starting
 from benchmarks.controls import with_controls
 from benchmarks.gates_settings import Settings
 from benchmarks.grid import QUESTIONS, GridError, Overrides, build_cases, build_questions, load_profile
+from benchmarks.kinds import by_kind
 from benchmarks.progress import Progress, StageFile
 from fixtures.records import Case, Record, Verdict
 
@@ -63,8 +64,14 @@ class Session:
         return load_profile(self.config.getoption("profile"))
 
     @cached_property
+    def kinds(self) -> tuple[Overrides | None, Overrides | None]:
+        """What the command line says of language models and of distilled images; None where it leaves them out."""
+        return by_kind(options.overrides(self.config))
+
+    @cached_property
     def cases(self) -> list[Case]:
-        cases = build_cases(self.profile, options.overrides(self.config))
+        language = self.kinds[0]
+        cases = [] if language is None else build_cases(self.profile, language)
         return with_controls(self.profile, cases, self.narrowed)
 
     @cached_property
@@ -72,7 +79,7 @@ class Session:
         """The profile's cases of distilled data."""
         from benchmarks.image_grid import build_image_cases
 
-        return build_image_cases(self.profile, options.overrides(self.config))
+        return [] if self.kinds[1] is None else build_image_cases(self.profile, self.kinds[1])
 
     def image_cases_to_run(self) -> list[ImageCase]:
         """This shard's cases of distilled data."""
@@ -90,7 +97,7 @@ class Session:
     @cached_property
     def questions(self) -> dict[str, str]:
         """The question of every case that is not of the default one, by id."""
-        asked = build_questions(self.profile, options.overrides(self.config))
+        asked = {} if self.kinds[0] is None else build_questions(self.profile, self.kinds[0])
         return {name: question for name, question in asked.items() if question != QUESTIONS[0]}
 
     def cases_to_run(self, question: str | None = None) -> list[Case]:

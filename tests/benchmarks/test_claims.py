@@ -51,6 +51,14 @@ def test_every_claim_has_its_row():
     assert all(row.claim and row.command and row.needs for row in rows)
 
 
+def test_what_a_claim_lacks_is_said_without_the_table_it_stands_in():
+    reasons = {result.claim.id: result.reason for result in judge([claim("A3"), claim("B17")], World([]))}
+    assert reasons["A3"] == (
+        "needs ten draws of at least four sources, every calibrated method (no records with two draws of a source)"
+    )
+    assert "(no records of a model 'known-corpus' with two draws of a source)" in reasons["B17"]
+
+
 def test_only_what_was_read_in_a_paper_or_its_code_would_be_gated_on():
     assert {grade for row in load() for grade in row.grade.split("/") if grade} <= {"P", "C", "N", "S"}
 

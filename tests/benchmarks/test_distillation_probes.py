@@ -240,7 +240,7 @@ def test_cost_and_networks_reach_the_claims(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(others, "STEPS", 2)
     monkeypatch.setattr(others, "TRIES", 1)
     model, cells = "convnet2w4-digits", "dc-ipc1,random-ipc1"
-    assert distillation_study.main([model, "--cells", cells, *SMALL, "-o", str(tmp_path)]) == 0
+    assert distillation_study.main([model, "--cells", cells, *SMALL, "--share", "0.001", "-o", str(tmp_path)]) == 0
     asked = [model, str(tmp_path), "--nets", "1", "--epochs", "3", "--cells", "dc-ipc1"]
     assert distillation_probes.main([*asked, "--probes", "cost"]) == 0
     assert distillation_probes.main([*asked, "--probes", "network", "--networks", "vit"]) == 0
@@ -260,7 +260,7 @@ def test_cost_and_networks_reach_the_claims(tmp_path, monkeypatch, capsys):
 def test_a_study_and_its_probes_reach_the_claims(tmp_path, capsys):
     """The commands as a user gives them, on digits at a tiny budget."""
     model, cells = "convnet2w4-digits", "dm-ipc1,dm-ipc10,random-ipc1"
-    assert distillation_study.main([model, "--cells", cells, *SMALL, "-o", str(tmp_path)]) == 0
+    assert distillation_study.main([model, "--cells", cells, *SMALL, "--share", "0.001", "-o", str(tmp_path)]) == 0
     asked = [model, str(tmp_path), "--nets", "1", "--epochs", "3", "--cells", cells]
     assert distillation_probes.main([*asked, "--probes", "removal,imbalance"]) == 0
     assert distillation_probes.main([model, str(tmp_path), "--probes", "removals"]) == 2

@@ -163,8 +163,10 @@ def test_gain_of_a_repair_is_before_minus_after():
     assert temperature == pytest.approx(3.0, rel=0.1)
 
 
-def bridge(plain: float, masked: float) -> World:
-    """Compressed models over-confident by ``plain``; items with masked words ask for the temperature ``masked``."""
+def bridge(plain: float, masked: float, wikipedia: float | None = None) -> World:
+    """Compressed models over-confident by ``plain``; items with masked words ask for the temperature ``masked``.
+    ``wikipedia``: over-confidence of those calibrated on it.
+    """
     found = []
     for inputs, sharp in (("", plain), ("mask0.3", masked)):
         spec = EvaluationSpec(("t0", "t1"), 4000, inputs=inputs)
@@ -172,7 +174,8 @@ def bridge(plain: float, masked: float) -> World:
         for draw in [None, *draws]:
             case = Case("smollm2-135m", "wanda-0.5" if draw else "dense", draw, spec)
             seed = 0 if draw is None else 1 + draw.seed + 3 * (draw.source == "c4")
-            made = record(1.5 if draw is None else sharp, seed)
+            own = wikipedia if wikipedia and draw and draw.source == "wikipedia" else sharp
+            made = record(1.5 if draw is None else own, seed)
             found.append(Record(case=case.to_dict(), keys={"record": fingerprint(case.id)}, tasks=made.tasks))
     return World(found)
 
@@ -199,13 +202,29 @@ def test_the_table_of_the_bridge_has_the_figures_of_the_claim(tmp_path, capsys):
         store.save(made.keys["record"], made)
     assert bridge_table.main(["--store", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
-    head, _, dense, wanda = [line.split(" | ") for line in shown.splitlines() if line.startswith("|")]
+    head, _, dense, wanda = [line.split(" | ") for line in shown.splitlines() if line.startswith("|")][:4]
     figures = dict(zip(head, wanda, strict=True))
     claim = repair.one_temperature(world_, {})[0].evidence.estimate
     before, after = (float(figures[name].split()[0]) for name in ("ECE", "ECE, one temperature"))
     assert before - after == pytest.approx(claim, abs=0.11)  # both are rounded to a tenth
     assert float(figures["ECE, mask0.3"].split()[0]) > after + 5
     assert dense[1] == figures["cases"].replace("6", "1")
+
+
+@pytest.mark.parametrize(("wikipedia", "differ"), [(3.0, False), (6.0, True)])
+def test_the_table_of_the_bridge_shows_what_the_source_does(tmp_path, capsys, wikipedia, differ):
+    for made in bridge(3.0, 3.0, wikipedia).records:
+        Store(tmp_path).save(made.keys["record"], made)
+    assert bridge_table.main(["--store", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    for name in ("ECE in points", "Brier score", "NLL in nats"):
+        part = shown.split(f"{name}, by calibration source:")[1].strip().splitlines()
+        head, _, wanda = [line.strip("| ").split(" | ") for line in part[:3]]
+        found = dict(zip(head, wanda, strict=True))
+        c4, wiki = (float(found[source].split()[0]) for source in ("c4", "wikipedia"))
+        assert (float(found["p"]) < 0.01) == differ
+        assert (wiki > 1.05 * c4) == differ
+        assert (float(found["SD between sources [95 %]"].split()[0]) > 0.05 * c4) == differ
 
 
 def test_masks_are_no_noise_to_be_robust_against():
