@@ -27,7 +27,7 @@ def amounts(world: World, least: int = 3) -> Iterator[tuple[str, list[Panel]]]:
             draw = panel.case["draw"]
             if panel.model == model and ordinary(panel.case):
                 rest = [panel.case[name] for name in ("evaluation", "batch_size", "dtype", "device")]
-                key = draw["sequence_length"], draw["slices"], canonical_json(rest)
+                key = draw["sequence_length"], draw["slices"], panel.weights, canonical_json(rest)
                 groups.setdefault(key, []).append(panel)
         for panels in groups.values():
             if len(panels) >= least:

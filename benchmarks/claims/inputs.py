@@ -54,7 +54,9 @@ def perturbed_twins(world: World) -> Iterator[tuple[Panel, Panel]]:
         evaluation.pop("inputs", "")
         draw = {k: v for k, v in panel.case["draw"].items() if k not in ("source", "seed", "slices")}
         settings = [panel.case[name] for name in ("propagation", "batch_size", "dtype", "device")]
-        groups.setdefault(repr((panel.model, draw, evaluation, settings)), {}).setdefault(_inputs(panel), panel)
+        groups.setdefault(repr((panel.model, panel.weights, draw, evaluation, settings)), {}).setdefault(
+            _inputs(panel), panel
+        )
     for panels in groups.values():
         if "" in panels:
             yield from ((panels[""], panels[inputs]) for inputs in sorted(panels) if inputs)

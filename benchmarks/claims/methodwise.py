@@ -101,7 +101,7 @@ def worse_than_magnitude(world: World, settings: Settings) -> list[Cell]:
 
 def _free_panel(world: World, panel: Panel, method: str) -> Panel | None:
     """A panel of the same model and evaluation that has a calibration-free method."""
-    same = (p for p in world.panels if p.model == panel.model and method in p.methods)
+    same = (p for p in world.panels if (p.model, p.weights) == (panel.model, panel.weights) and method in p.methods)
     return next((p for p in same if p.case["evaluation"] == panel.case["evaluation"]), None)
 
 

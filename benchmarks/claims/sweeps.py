@@ -136,7 +136,8 @@ def _differing(world: World, axis: str) -> Iterator[list[Panel]]:
         draw = {k: v for k, v in panel.case["draw"].items() if k not in ("source", "seed", axis)}
         if axis == "sequence_length":
             draw["n_sequences"] = panel.tokens
-        key = repr((panel.model, draw, panel.case["evaluation"], panel.case["propagation"], panel.case["batch_size"]))
+        rest = [panel.case[name] for name in ("evaluation", "propagation", "batch_size")]
+        key = repr((panel.model, panel.weights, draw, rest))
         groups.setdefault(key, []).append(panel)
     for panels in groups.values():
         if len({panel.case["draw"][axis] for panel in panels}) > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -39,6 +39,8 @@ class Panel:
     cells: dict[tuple[str, str], dict[int, Record]]
     dense: Record | None
     neutral: tuple[str, ...]  # domains that are neither a calibration source nor training text
+    weights: str = ""  # content hash of the dense model
+    others: bool = False  # whether most records of a model of this name are of other weights
     _views: dict[str, View] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -51,7 +53,7 @@ class Panel:
 
     @property
     def name(self) -> str:
-        return f"{label(self.model)} {self.amount}"
+        return f"{label(self.model)} {self.amount}" + f" (weights {self.weights[:6]})" * self.others
 
     @property
     def methods(self) -> list[str]:
@@ -152,7 +154,7 @@ class World:
     """All records that claims are decided from."""
 
     def __init__(self, records: Iterable[Record], published: Any = None) -> None:
-        latest: dict[tuple[str, str], Record] = {}
+        latest: dict[tuple[str, ...], Record] = {}
         self.images: list[Record] = []  # of distilled images
         for record in records:
             if record.case.get("kind") == "images":
@@ -160,7 +162,7 @@ class World:
                 continue
             if record.case.get("draw") is None and record.case["method"] != "dense":
                 continue
-            key = (record.id, canonical_json({k: v for k, v in record.case.items() if k != "id"}))
+            key = (record.id, weights(record), canonical_json({k: v for k, v in record.case.items() if k != "id"}))
             if key not in latest or record.created >= latest[key].created:
                 latest[key] = record
         self.records = list(latest.values())
@@ -169,23 +171,23 @@ class World:
 
     @cached_property
     def panels(self) -> list[Panel]:
+        """Largest first. Weights trained twice under one name are two models: never in one panel."""
         cells: dict[str, dict[tuple[str, str], dict[int, Record]]] = defaultdict(lambda: defaultdict(dict))
-        firsts: dict[str, dict[str, Any]] = {}
         dense: dict[str, Record] = {}
+        count = Counter((record.case["model"], weights(record)) for record in self.records)
+        most = {model: held for (model, held), _ in reversed(count.most_common())}
         for record in self.records:
             case = record.case
-            if case.get("control"):
-                continue
             if case["draw"] is None:
-                dense[_setting(case)] = record
-            else:
-                key = _panel_key(case)
-                firsts.setdefault(key, case)
-                cells[key][case["method"], case["draw"]["source"]][case["draw"]["seed"]] = record
-        found = [
-            Panel(case["model"], case, dict(cells[key]), dense.get(_setting(case)), self._scored(case))
-            for key, case in firsts.items()
-        ]
+                dense[_setting(record)] = record
+            elif not case.get("control"):
+                cells[_panel_key(record)][case["method"], case["draw"]["source"]][case["draw"]["seed"]] = record
+        found = []
+        for held in cells.values():
+            first = next(iter(next(iter(held.values())).values()))
+            model, own = first.case["model"], weights(first)
+            same = dense.get(_setting(first))
+            found.append(Panel(model, first.case, dict(held), same, self._scored(first.case), own, own != most[model]))
         return sorted(found, key=lambda panel: -sum(map(len, panel.cells.values())))
 
     @property
@@ -286,14 +288,19 @@ def scale(model: str) -> str:
     return name
 
 
-def _setting(case: dict[str, Any]) -> str:
+def weights(record: Record) -> str:
+    """Content hash of the dense model that a record is about."""
+    return str(record.keys.get("model_hash", ""))
+
+
+def _setting(record: Record) -> str:
     names = ("model", "evaluation", "dtype", "device", "threads", "batch_size")
-    return canonical_json({name: case[name] for name in names})
+    return canonical_json([weights(record), {name: record.case[name] for name in names}])
 
 
-def _panel_key(case: dict[str, Any]) -> str:
-    draw = {k: v for k, v in case["draw"].items() if k not in ("source", "seed")}
-    return canonical_json([_setting(case), draw, case["propagation"]])
+def _panel_key(record: Record) -> str:
+    draw = {k: v for k, v in record.case["draw"].items() if k not in ("source", "seed")}
+    return canonical_json([_setting(record), draw, record.case["propagation"]])
 
 
 def as_case(case: dict[str, Any]) -> Case:

@@ -331,3 +331,25 @@ def test_files_and_labelled_pages_are_sources():
     truth = Truth(**KNOWN, methods=("wanda-0.5",), sources=sources, seeds=2)
     (panel,) = World(records(truth)).panels
     assert panel.real() == list(sources)
+
+
+def test_weights_trained_twice_under_one_name_are_two_models(tmp_path):
+    """A new training of a model loses half a nat more, dense and compressed: its records join no older ones."""
+    kind = {**KNOWN, "sources": REAL, "seeds": 5, "damage": {"wanda-0.5": 0.2, "wanda-0.6": 0.4}}
+    first = records(Truth(**kind, methods=("wanda-0.5", "wanda-0.6")))
+    second = records(Truth(**kind, methods=("wanda-0.5",), run=1))
+    for record in second:
+        record.keys["model_hash"] = "other weights"
+        for domain in record.nll:
+            moved(record, domain, 0.5)
+        record.draw["sha256"] = f"{record.draw.get('sha256')} of the other"  # what it writes itself differs too
+    for given in (first + second, second + first):
+        world = World(given)
+        assert [panel.name for panel in world.panels] == [
+            "known-corpus-1m 32 x 256",
+            "known-corpus-1m 32 x 256 (weights other )",
+        ]
+        assert [len(panel.cells) for panel in world.panels] == [10, 5]
+        for panel in world.panels:
+            assert panel.view("nll").damage("wanda-0.5") == pytest.approx(0.2, abs=0.02)
+        assert judge([ROWS["A24"]], world)[0].verdict != DOES_NOT
