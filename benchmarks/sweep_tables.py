@@ -17,9 +17,10 @@ from benchmarks.claims.amounts import TOLERANCE, amounts, paired, stack, swept
 from benchmarks.claims.common import generator
 from benchmarks.claims.contrasts import similarities
 from benchmarks.claims.evidence import Effect
+from benchmarks.claims.panels import NoEvidence, Panel, View
 from benchmarks.claims.reconstructed import final
 from benchmarks.claims.selfmade import WORDS
-from benchmarks.claims.world import NoEvidence, Panel, View, World, ordinary
+from benchmarks.claims.world import World, ordinary
 from benchmarks.likeness import FEWEST, MADE
 from compressors.method import parse
 from fixtures.records import label

@@ -9,7 +9,8 @@ import numpy as np
 
 from benchmarks.claims.common import Settings, enough, gather, generator, resampled, shown
 from benchmarks.claims.evidence import Cell, Effect
-from benchmarks.claims.world import NoEvidence, Panel, World, ordinary
+from benchmarks.claims.panels import NoEvidence, Panel
+from benchmarks.claims.world import World, ordinary
 from fixtures.records import canonical_json, label
 from reports.groups import is_calibrated
 from reports.statistics import Interval

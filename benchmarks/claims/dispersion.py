@@ -20,7 +20,8 @@ from benchmarks.claims.common import (
     views,
 )
 from benchmarks.claims.evidence import Cell, Component, Effect, Order, Pivots, Rank
-from benchmarks.claims.world import NoEvidence, View, World
+from benchmarks.claims.panels import NoEvidence, View
+from benchmarks.claims.world import World
 from fixtures.records import Record, TaskScores
 from reports.statistics import VarianceComponent, variance_component
 from reports.statistics.one_way import detectable_component
@@ -153,7 +154,7 @@ def task_sensitivity(world: World, settings: Settings) -> list[Cell]:
     """
 
     def cells() -> Iterator[Cell]:
-        for panel in world.some(settings.get("models", "")):
+        for panel in world.repeated(settings.get("models", "")):
             if panel.dense is None or not set(settings["tasks"]) <= set(panel.dense.tasks):
                 continue
             tasks = sorted(panel.dense.tasks)
@@ -216,7 +217,7 @@ def hidden_by_perplexity(world: World, settings: Settings) -> list[Cell]:
     """
 
     def cells() -> Iterator[Cell]:
-        for panel in world.some(settings.get("models", "")):
+        for panel in world.repeated(settings.get("models", "")):
             if panel.dense is None or not panel.dense.tasks:
                 continue
             try:

@@ -12,7 +12,8 @@ from benchmarks.claims import outcomes
 from benchmarks.claims.amounts import TOLERANCE
 from benchmarks.claims.common import Settings, gather, shown, twins
 from benchmarks.claims.evidence import Cell, Effect, Exact
-from benchmarks.claims.world import NoEvidence, World, weights
+from benchmarks.claims.panels import NoEvidence
+from benchmarks.claims.world import World, weights
 from fixtures.records import Record, fingerprint, label
 from reports.groups import CONTROLS, is_calibrated
 from reports.statistics import paired_difference, superiority

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from benchmarks.claims.amounts import OUTCOMES, shared_methods, stack
 from benchmarks.claims.common import Settings, gather, shown
 from benchmarks.claims.evidence import Cell
+from benchmarks.claims.panels import NoEvidence, Panel
 from benchmarks.claims.sourcewise import interaction_of
-from benchmarks.claims.world import NoEvidence, Panel, World
+from benchmarks.claims.world import World
 from fixtures.records import label
 
 

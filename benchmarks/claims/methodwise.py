@@ -18,7 +18,8 @@ from benchmarks.claims.common import (
     views,
 )
 from benchmarks.claims.evidence import Cell, Effect
-from benchmarks.claims.world import Panel, View, World
+from benchmarks.claims.panels import Panel, View
+from benchmarks.claims.world import World
 from reports.statistics.group_contrast import group_contrast
 
 

@@ -19,7 +19,8 @@ from benchmarks.claims.common import (
 )
 from benchmarks.claims.evidence import Agreement, Cell, Component, Effect
 from benchmarks.claims.outcomes import informative
-from benchmarks.claims.world import NoEvidence, Panel, World
+from benchmarks.claims.panels import NoEvidence, Panel
+from benchmarks.claims.world import World
 from reports.statistics import Interval, source_range
 from reports.statistics.concordance import concordance
 from reports.statistics.group_contrast import group_contrast

@@ -12,8 +12,9 @@ import numpy as np
 from benchmarks.claims.amounts import OUTCOMES, nearest, paired, shared_methods, stack, width
 from benchmarks.claims.common import Settings, component_of, enough, gather, generator, resampled, shown
 from benchmarks.claims.evidence import Cell, Effect, Order
+from benchmarks.claims.panels import NoEvidence, Panel
 from benchmarks.claims.sourcewise import interaction_of
-from benchmarks.claims.world import NoEvidence, Panel, World, ordinary
+from benchmarks.claims.world import World, ordinary
 from benchmarks.estimate import parameters
 from fixtures.records import label
 from reports.statistics import Interval

@@ -12,8 +12,9 @@ import numpy as np
 from benchmarks.claims import rules
 from benchmarks.claims.common import SHARE, Settings, gather, shown, source_component, views
 from benchmarks.claims.evidence import Cell, Effect
+from benchmarks.claims.panels import NoEvidence, Panel
 from benchmarks.claims.sourcewise import far
-from benchmarks.claims.world import NoEvidence, Panel, World, training_sources
+from benchmarks.claims.world import World, training_sources
 from reports.statistics import Interval
 from reports.statistics.group_contrast import group_contrast
 from reports.statistics.heterogeneity import heterogeneity
