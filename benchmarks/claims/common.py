@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.claims.evidence import Cell, Component, Effect
-from benchmarks.claims.world import NoEvidence, Panel, View, World
+from benchmarks.claims.panels import NoEvidence, Panel, View
+from benchmarks.claims.world import World, weights
 from fixtures.records import Record, fingerprint
 from reports.statistics import Interval
 from reports.statistics.one_way import one_way
@@ -74,7 +75,8 @@ def twins(world: World, kind: str) -> Iterator[tuple[Record, Record]]:
         control = record.case.get("control") or ""
         if control.startswith(kind):
             for twin in by_id.get(record.id.removesuffix(f"-{control}"), []):
-                if twin.case["evaluation"] == record.case["evaluation"] and twin.case["draw"] == record.case["draw"]:
+                same = all(twin.case[name] == record.case[name] for name in ("evaluation", "draw"))
+                if same and weights(twin) == weights(record):
                     yield twin, record
 
 

@@ -17,7 +17,8 @@ import numpy as np
 
 from benchmarks.claims.common import Settings, gather
 from benchmarks.claims.evidence import Cell, Effect, Evidence, Exact
-from benchmarks.claims.world import NoEvidence, World
+from benchmarks.claims.panels import NoEvidence
+from benchmarks.claims.world import World
 from reports.statistics import Interval
 from reports.statistics.group_contrast import group_contrast
 

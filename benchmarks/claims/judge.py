@@ -12,8 +12,9 @@ from typing import Any
 
 from benchmarks.claims import rules
 from benchmarks.claims.evidence import Cell
+from benchmarks.claims.panels import NoEvidence
 from benchmarks.claims.rules import CANNOT_TELL, DOES_NOT, NOT_RUN, REPLICATES
-from benchmarks.claims.world import NoEvidence, World
+from benchmarks.claims.world import World
 from fixtures.records import label
 from reports.statistics import holm
 

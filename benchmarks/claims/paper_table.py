@@ -6,7 +6,8 @@ import numpy as np
 
 from benchmarks.claims import outcomes
 from benchmarks.claims.dispersion import parts
-from benchmarks.claims.world import NoEvidence, Panel, World
+from benchmarks.claims.panels import NoEvidence, Panel
+from benchmarks.claims.world import World
 from fixtures.records import Record
 from reports.accuracy import mean_accuracy
 from reports.confidence import over_tasks
@@ -34,7 +35,7 @@ def _table(panel: Panel) -> str:
     assert panel.dense is not None
     found = outcomes.vector(panel.dense, panel.dense, "acc9", panel.neutral)
     assert found is not None
-    dense, sources = -float(found.mean()), sorted(panel.sources())
+    dense, sources = -float(found.mean()), sorted(panel.real())
     items = panel.case["evaluation"].get("items")
     measured = panel.name if items is None else f"{panel.name}, at most {items} items a task"
     lines = [
@@ -76,7 +77,7 @@ def _answers(panel: Panel) -> list[str]:
     for method, records in held.items():
         row = over_tasks(method, records, tasks, panel.dense)
         means = {s: np.mean([mean_accuracy(r, tasks) for r in panel.cells[method, s].values()])
-                 for s in panel.sources() if (method, s) in panel.cells}  # fmt: skip
+                 for s in panel.real() if (method, s) in panel.cells}  # fmt: skip
         ends = ("", "")
         if method in panel.calibrated and len(means) > 1:
             ends = (max(means, key=lambda s: means[s]), min(means, key=lambda s: means[s]))
@@ -89,9 +90,7 @@ def _answers(panel: Panel) -> list[str]:
 
 def _records(panel: Panel, method: str) -> list[Record]:
     """Of all sources but the controls, in order of source and seed."""
-    return [
-        panel.cells[method, s][k] for s in sorted(panel.sources()) for k in sorted(panel.cells.get((method, s), {}))
-    ]
+    return [panel.cells[method, s][k] for s in sorted(panel.real()) for k in sorted(panel.cells.get((method, s), {}))]
 
 
 def _cell(values: np.ndarray) -> str:
