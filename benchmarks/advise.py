@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.json and not Path(options.json).parent.is_dir():
             raise ValueError(f"--json {options.json}: no such folder")
+        if missing := [path for path in options.accuracy or () if not (Path(path) / "records").is_dir()]:
+            raise ValueError(f"--accuracy {missing[0]}: no store of records (a folder with 'records')")
         if options.accuracy:
             return _accuracy(options)
         check(options)
@@ -102,7 +104,10 @@ def check(options: argparse.Namespace) -> None:
         if not fixtures.get_source(name, options.model).has_text:
             raise ValueError(f"--target {name}: it has no documents to measure a loss on; expected a source of text")
         if options.pilot:
-            fixtures.held_out_documents(name, options.documents)
+            try:
+                fixtures.held_out_documents(name, options.documents)
+            except fixtures.SourceError as error:
+                raise ValueError(f"--target {name}: {error}; ask for fewer (--documents), or give more text") from error
 
 
 def _advise(options: argparse.Namespace) -> int:

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from compressors.registry import RECONSTRUCTION_SETTINGS, SUFFIXES, Algorithm, Setting, algorithms
-from compressors.settings import MethodError, Value, nearest, parse_settings, show
+from compressors.settings import MethodError, Value, likely_target, nearest, parse_settings, show
 
 _SPELLING = re.compile(
     r"(?P<algorithm>[A-Za-z][A-Za-z0-9_]*)(?:\((?P<base>[^()]*)\))?"
     r"(?P<target>(?:-(?:w\d+g-\d+|[^-:+]+))*)(?::(?P<settings>[^+]*))?(?P<suffixes>(?:\+[^+]*)*)"
 )
+_RATIO = re.compile(r"-(\d+):(\d+)(?=[-+:]|$)")  # n:m as the papers have it; here a colon begins the settings
 _EXAMPLES = {"none": "", "sparsity": "-0.5", "pattern": "-2of4", "bits": "-w4g128", "joint": "-0.5-w4g64"}
 
 
@@ -132,6 +133,11 @@ def parse(spelling: str | Method) -> Method:
     if not isinstance(spelling, str):
         raise MethodError(f"a method is spelled like 'wanda-0.5'; got {spelling!r} ({type(spelling).__name__})")
     text = spelling.strip()
+    if pattern := _RATIO.search(text):
+        hint = _suggested(_RATIO.sub(r"-\1of\2", text))
+        raise MethodError(
+            f"method {text!r}: {pattern[0][1:]} is spelled {pattern[1]}of{pattern[2]}, kept of group{hint}"
+        )
     match = _SPELLING.fullmatch(text)
     if match is None:
         if negative := re.search(r"-(-[\d.]+)", text):
@@ -163,7 +169,7 @@ def _suffixes(listed: str, target: Target, text: str) -> tuple[str, ...]:
     for suffix in suffixes:
         if suffix not in SUFFIXES:
             raise MethodError(
-                f"method {text!r}: unknown suffix '+{suffix}'{nearest(suffix, list(SUFFIXES))} "
+                f"method {text!r}: unknown suffix '+{suffix}'{nearest(suffix.lower(), list(SUFFIXES))} "
                 f"There are: +{', +'.join(SUFFIXES)}"
             )
     if suffixes != tuple(SUFFIXES)[: len(suffixes)]:
@@ -198,6 +204,14 @@ def _corrected(text: str, name: str, entry: Algorithm) -> str:
         return str(parse(corrected))
     except MethodError:
         return example(entry)
+
+
+def _suggested(text: str) -> str:
+    """The end of a message: a question whether this spelling was meant, if it is one."""
+    try:
+        return f"; did you mean {str(parse(text))!r}?"
+    except MethodError:
+        return ""
 
 
 def _algorithm(name: str, text: str) -> Algorithm:
@@ -256,17 +270,18 @@ def _target_part(token: str, text: str) -> dict[str, float | int]:
                 f"method {text!r}: {token} keeps {keep} of every {group}; expected 1 <= kept <= group, as in 2of4"
             )
         return {"keep": keep, "group": group}
+    likely = likely_target(token)
+    meant = _suggested(text.replace(f"-{token}", f"-{likely}", 1)) if likely else ""
     try:
         sparsity = float(token)
     except ValueError:
-        hint = (
-            f"; write 'w{token[1:]}g128', or 'w{token[1:]}g-1' for one group a row"
-            if re.fullmatch(r"w\d+", token)
-            else ""
-        )
+        if token in ("sym", "actorder"):
+            meant = f"; settings follow a colon, as in :{token}=true"
+        elif likely.startswith("w"):
+            meant = f"; write {likely!r}, or '{likely[:2]}g-1' for one group a row"
         raise MethodError(
-            f"method {text!r}: unknown target {token!r}; targets look like 0.5, 2of4 or w4g128{hint}"
+            f"method {text!r}: unknown target {token!r}; targets look like 0.5, 2of4 or w4g128{meant}"
         ) from None
     if not 0 <= sparsity < 1:
-        raise MethodError(f"method {text!r}: sparsity {token} is the share of zeros; expected 0 <= sparsity < 1")
+        raise MethodError(f"method {text!r}: sparsity {token} is the share of zeros; expected 0 <= sparsity < 1{meant}")
     return {"sparsity": sparsity}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 
 from compressors.registry import MethodError as MethodError
@@ -15,6 +16,18 @@ def nearest(word: str, known: list[str]) -> str:
     """The end of a message about an unknown word: a question if one of the known ones is near, else a full stop."""
     found = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"; did you mean {found[0]!r}?" if found else "."
+
+
+def likely_target(word: str) -> str:
+    """How a target that is spelled as elsewhere (``50%``, ``0,5``, ``4bit``, ``int4``) is spelled here; empty if that
+    is anyone's guess.
+    """
+    if (share := re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", word)) and (0 if share[2] else 2) <= float(share[1]) < 100:
+        return f"{float(share[1]) / 100:g}"
+    if re.fullmatch(r"0?,\d+", word):
+        return "0." + word.partition(",")[2]
+    bits = re.fullmatch(r"(?:w|int|uint)?([2-8])(?:-?bits?)?", word.lower())
+    return f"w{bits[1]}g128" if bits else ""
 
 
 def show(value: Value) -> str:
@@ -34,7 +47,9 @@ def parse_settings(
     for item in [] if listed is None else listed.split(","):
         name, equals, value = item.partition("=")
         if not equals:
-            raise MethodError(f"method {text!r}: setting {item!r} is not spelled name=value")
+            default = known[item].default if item in known else ""
+            hint = f", as in {item}={show(not default if default is False else default)}" if item in known else ""
+            raise MethodError(f"method {text!r}: setting {item!r} is not spelled name=value{hint}")
         if name not in known:
             names = ", ".join(known) or "none"
             raise MethodError(

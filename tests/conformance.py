@@ -229,11 +229,14 @@ class CompressorConformance:
     @few
     @given(seed=st.integers(0, 2**20), rows=st.integers(8, 32), kind=st.sampled_from(("correlated", "dead")))
     def test_error_is_no_worse_than_the_matched_baseline(self, parsed: Method, seed: int, rows: int, kind: str) -> None:
-        columns = max(64, self.multiple(parsed))
-        layer = make_layer(seed, rows, columns, kind)
+        columns, ratios = max(64, self.multiple(parsed)), []
         baseline = self.matched_baseline(parsed)
-        reached = loss(layer, compress_layer(baseline, layer) if baseline else torch.zeros_like(layer.weight))
-        assert loss(layer, compress_layer(parsed, layer)) <= reached
+        # Of three layers: where one column has nearly all the energy, GPTQ with fresh groups loses more than rounding
+        # in about one layer of 1,500 (at most 1.4 times as much), and so does its float64 reference.
+        for layer in (make_layer(seed + i, rows, columns, kind) for i in range(3)):
+            reached = loss(layer, compress_layer(baseline, layer) if baseline else torch.zeros_like(layer.weight))
+            ratios.append(loss(layer, compress_layer(parsed, layer)) / reached)
+        assert sum(ratios) <= len(ratios)
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_one_row_and_one_token_are_enough(self, parsed: Method, kind: str) -> None:
@@ -303,6 +306,16 @@ class CompressorConformance:
         for name, weight in results[0].items():
             for other in results[1:]:
                 torch.testing.assert_close(other[name], weight, rtol=1e-6, atol=1e-9)
+
+    def test_sequences_may_come_in_any_order(self, parsed: Method) -> None:
+        order = torch.randperm(len(tokens()), generator=generator(1))
+        results = []
+        for ids in (tokens(), tokens()[order]):
+            model = tiny_llama()
+            compressors.compress(model, ids, parsed, batch_size=4)
+            results.append(weights_of(model))
+        for name, weight in results[0].items():
+            torch.testing.assert_close(results[1][name], weight, rtol=1e-6, atol=1e-9)
 
     def test_the_same_draw_gives_the_same_weights(self, parsed: Method) -> None:
         results = []

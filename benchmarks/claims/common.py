@@ -41,7 +41,9 @@ def views(
             found += 1
             yield view
     if not found:
-        raise NoEvidence(why or f"no records of a model {settings.get('models', '')!r} with two draws of a source")
+        models = settings.get("models", "")
+        of = f"of a model {models!r} " if models else ""
+        raise NoEvidence(why or f"no records {of}with two draws of a source")
 
 
 def chosen_methods(panel: Panel, settings: Settings, least: int = 1) -> list[str]:

@@ -20,6 +20,7 @@ from benchmarks.claims.common import (
     views,
 )
 from benchmarks.claims.evidence import Cell, Effect, Rank
+from benchmarks.claims.outcomes import informative
 from benchmarks.claims.sourcewise import far
 from benchmarks.claims.world import NoEvidence, Panel, View, World
 from reports.statistics.group_contrast import group_contrast
@@ -92,24 +93,36 @@ def selection_spread(world: World, settings: Settings) -> list[Cell]:
 
 
 def _regret_and_cost(panel: Panel, method: str, sources: tuple[str, str]) -> str:
-    """How much worse each source is than the other where it is worst of all domains, and the seconds of its draws."""
+    """How much worse each source is than the other where it is worst of all domains, and of all informative tasks if
+    there are any; and the seconds of its draws.
+    """
     if panel.dense is None:
         return ""
-    try:
-        seen = [panel.view(f"domain:{domain}") for domain in sorted(set(panel.dense.nll) - far(panel))]
-    except NoEvidence:
+    domains = _regrets(panel, method, sources, [f"domain:{name}" for name in sorted(set(panel.dense.nll) - far(panel))])
+    if not domains:
         return ""
-    if not seen:
-        return ""
-    means = np.array([[view.means(method, source).mean() for view in seen] for source in sources])
-    regrets = (means - means.min(axis=0)).max(axis=1)
+    tasks = _regrets(panel, method, sources, [f"bpb:{task}" for task in informative(panel.dense)])
     words = []
-    for source, regret in zip(sources, regrets, strict=True):
+    for source, regret in zip(sources, domains, strict=True):
         seconds = [record.seconds.get("draw") for record in panel.cells[method, source].values()]
         known = [value for value in seconds if value is not None]
         cost = f", {max(known):.2g} s a draw" if known else ""
         words.append(f"{source} {regret:.2g} nats{cost}")
-    return "worst-domain regret: " + "; ".join(words)
+    said = "worst-domain regret: " + "; ".join(words)
+    if tasks:
+        pairs = (f"{source} {regret:.2g} bits a byte" for source, regret in zip(sources, tasks, strict=True))
+        said += ". Worst-task regret: " + "; ".join(pairs)
+    return said
+
+
+def _regrets(panel: Panel, method: str, sources: tuple[str, str], outcomes: Sequence[str]) -> list[float]:
+    """Of each source, the most that it is worse than the best of them on any of the outcomes; none without records."""
+    try:
+        seen = [panel.view(outcome) for outcome in outcomes]
+        means = np.array([[view.means(method, source).mean() for view in seen] for source in sources])
+    except NoEvidence:
+        return []
+    return [float(value) for value in (means - means.min(axis=0)).max(axis=1)] if seen else []
 
 
 def worst_domain(panel: Panel, method: str, source: str) -> np.ndarray:

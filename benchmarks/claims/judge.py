@@ -143,9 +143,8 @@ def _one(claim: Claim, world: World) -> Result:
     }
     kept = [(cell, verdict) for cell, verdict in judged if not cell.shown_only]
     if not kept:
-        return Result(
-            claim, CANNOT_TELL, "what could be read stands beside the verdict; nothing that it is taken on", {}, judged
-        )
+        why = "what could be read stands beside the verdict; nothing that it is taken on"
+        return Result(claim, CANNOT_TELL, why, {}, judged, _headline(CANNOT_TELL, list(judged), claim))
     verdict, reason = _verdict(claim, by_outcome, kept)
     if claim.rederived and verdict == DOES_NOT:
         verdict, reason = CANNOT_TELL, f"{reason}; re-derived from the description, so a negative finding may be ours"

@@ -144,7 +144,7 @@ def _differing(world: World, axis: str) -> Iterator[list[Panel]]:
 
 
 def size(world: World, settings: Settings) -> list[Cell]:
-    """A6: slope of log(SD of draws / damage) on log parameters; negative is "larger is more robust"."""
+    """A6: how fast log(SD of draws / damage) falls with log parameters; positive is "larger is more robust"."""
 
     def cells() -> Iterator[Cell]:
         points: dict[tuple[str, str], list[tuple[float, float]]] = {}
@@ -177,7 +177,7 @@ def size(world: World, settings: Settings) -> list[Cell]:
 
 
 def _line(x: np.ndarray, y: np.ndarray) -> Effect:
-    """Least squares; positive: larger models spread more for their damage."""
+    """Minus the slope of least squares; positive: larger models spread less for their damage."""
     centred = x - x.mean()
     slope = float((centred * y).sum() / (centred**2).sum())
     rest = y - y.mean() - slope * centred

@@ -237,7 +237,7 @@ def test_wrong_options_are_answered(sources, model, tmp_path, capsys):
         (["--method", "dense"], "dense looks at no calibration data"),
         (["--sources", f"{lower},{upper},{lower}"], f"--sources names '{lower}' twice"),
         (["--documents", "0"], "--documents 0: expected 1 or more"),
-        (["--documents", "4000", "--pilot"], "held-out documents, 4000 asked for"),
+        (["--documents", "4000", "--pilot"], "documents, 4000 asked for; ask for fewer (--documents)"),
         (["--seeds", "5"], "--seeds 5: a source is dealt into 4 draws (see --slices)"),
         (["--target", "random-tokens"], "--target random-tokens: it has no documents"),
         (["--target", target, "--length", "100000"], f"--target {target}: "),
@@ -248,6 +248,9 @@ def test_wrong_options_are_answered(sources, model, tmp_path, capsys):
         out, err = capsys.readouterr()
         assert said in err
         assert not out  # said before anything is measured
+    assert advise.main(["--accuracy", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere: no store of records" in capsys.readouterr().err
+    (tmp_path / "empty" / "records").mkdir(parents=True)
     assert advise.main(["--accuracy", str(tmp_path / "empty")]) == 2
     assert "no cell to judge" in capsys.readouterr().err
 

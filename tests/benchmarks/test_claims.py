@@ -51,6 +51,14 @@ def test_every_claim_has_its_row():
     assert all(row.claim and row.command and row.needs for row in rows)
 
 
+def test_what_a_claim_lacks_is_said_without_the_table_it_stands_in():
+    reasons = {result.claim.id: result.reason for result in judge([claim("A3"), claim("B17")], World([]))}
+    assert reasons["A3"] == (
+        "needs ten draws of at least four sources, every calibrated method (no records with two draws of a source)"
+    )
+    assert "(no records of a model 'known-corpus' with two draws of a source)" in reasons["B17"]
+
+
 def test_only_what_was_read_in_a_paper_or_its_code_would_be_gated_on():
     assert {grade for row in load() for grade in row.grade.split("/") if grade} <= {"P", "C", "N", "S"}
 
@@ -107,6 +115,14 @@ def test_outcomes_that_disagree_cannot_tell():
     assert result.by_outcome["nll"] == REPLICATES != result.by_outcome["bpb"]
     assert result.verdict == CANNOT_TELL
     assert "disagree" in result.reason
+
+
+def test_figures_beside_a_verdict_are_shown_where_there_are_no_others():
+    """A1 rests on tasks; from records of losses alone it cannot be told, and what they say is said."""
+    result = verdict("A1", Truth(tasks=(), methods=("wanda-0.5",)))
+    assert result.verdict == CANNOT_TELL
+    assert result.headline.outcome == "nll"
+    assert "nats a token, detectable" in markdown([result], {"records": 1})
 
 
 def test_no_source_effect_is_hardly_ever_called_one():
@@ -262,7 +278,11 @@ def test_a_selection_has_its_regret_and_its_seconds_beside_it():
     result = judge([claim("A18")], World(found))[0]
     assert result.verdict == REPLICATES
     (detail,) = {cell.detail for cell, *_ in result.cells}
-    words = dict(word.split(" ", 1) for word in detail.removeprefix("worst-domain regret: ").split("; "))
+    domains, tasks = detail.removeprefix("worst-domain regret: ").split(". Worst-task regret: ")
+    bits = dict(word.split(" ", 1) for word in tasks.split("; "))
+    assert bits["zipcal(news)"] == "0 bits a byte"
+    assert float(bits["news"].removesuffix(" bits a byte")) == pytest.approx(0.5, abs=0.2)
+    words = dict(word.split(" ", 1) for word in domains.split("; "))
     assert words["zipcal(news)"] == "0 nats, 2 s a draw"
     regret, _, rest = words["news"].partition(" ")
     assert float(regret) == pytest.approx(0.5, abs=0.2)

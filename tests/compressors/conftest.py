@@ -36,7 +36,10 @@ def load(named: str) -> type:
     try:
         module = import_module(where)
     except ImportError as error:
-        raise pytest.UsageError(f"--compressor {named!r}: {where} cannot be imported: {error}") from error
+        raise pytest.UsageError(
+            f"--compressor {named!r}: {where} cannot be imported: {error}; it must lie on Python's path "
+            "(PYTHONPATH=folder, or python -m pytest from there)"
+        ) from error
     found = getattr(module, name, None)
     if not (inspect.isclass(found) and issubclass(found, CompressorConformance)):
         classes = [value for value in vars(module).values() if inspect.isclass(value)]

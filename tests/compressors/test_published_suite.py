@@ -81,7 +81,7 @@ def test_a_broken_one_fails_by_name(tmp_path):
     ("named", "words"),
     [
         ("nonsense", "package.module:Class"),
-        ("no.such.module:Suite", "cannot be imported"),
+        ("no.such.module:Suite", "cannot be imported: No module named 'no'; it must lie on Python's path"),
         ("their.pruner:Thing", "TheirSuite"),
     ],
 )
