@@ -82,3 +82,11 @@ def test_the_greatest_fall_is_given_with_and_without_test_images():
     assert cell.evidence.estimate == pytest.approx(0, abs=1e-9)  # an honest choice
     assert "ratio chosen on the test images 81 % (convnet3-fashion-mnist dsa-ipc1" in cell.detail
     assert cell.detail.endswith("shuffled methods reach 0 %")
+
+
+def test_a_fixed_ratio_stands_beside_the_honest_one():
+    cells = distilled.masked_beats_exact(world(rows("dc-ipc1", 0.70, 0.20, 1.0, gain=0.05)), {})
+    fixed = [cell for cell in cells if cell.name.endswith("ratio .3")]
+    assert len(fixed) == 2
+    assert all(cell.shown_only and cell.evidence.estimate == pytest.approx(3.0, abs=0.1) for cell in fixed)
+    assert fixed[0].detail == "TS 20.0, MTS 17.0"
