@@ -148,7 +148,10 @@ def concentrated_spectra(world: World, settings: Settings) -> list[Cell]:
                 if all(s.first.get(name) is not None for s in (sets, other)):
                     groups = [s.values(itemgetter(name)) for s in (other, sets)]
                     detail = f"against {other.name}, {other.first['epochs']} epochs"
-                    yield sets.cell(Effect(group_contrast(groups, [1, -1])), "effective rank", detail=detail, more=what)
+                    # What networks make of images depends on how they were trained; the images do not.
+                    beside = what == "features" and other.first["epochs"] != sets.first["epochs"]
+                    evidence = Effect(group_contrast(groups, [1, -1]))
+                    yield sets.cell(evidence, "effective rank", detail=detail, more=what, shown_only=beside)
 
     return decided(cells())
 

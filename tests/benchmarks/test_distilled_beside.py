@@ -69,10 +69,12 @@ def test_as_many_real_images_stand_beside_those_of_the_same_accuracy():
 
 
 def test_spectra_are_compared_with_networks_trained_alike():
-    real = [rows("random-ipc10", 0.7, 0.2, 1.0, epochs=e, rank=r) for e, r in ((300, 9.0), (1000, 7.0))]
+    real = [list(rows("random-ipc10", 0.7, 0.2, 1.0, epochs=e, rank=r)) for e, r in ((300, 9.0), (1000, 7.0))]
     cells = distilled_more.concentrated_spectra(world(*real, rows("dsa-ipc10", 0.7, 0.2, 1.0, epochs=1000)), {})
     assert [cell.evidence.estimate for cell in cells] == pytest.approx([2.0, 2.0], abs=0.01)
-    assert all("1000 epochs" in cell.detail for cell in cells)
+    assert all("1000 epochs" in cell.detail and not cell.shown_only for cell in cells)
+    cells = distilled_more.concentrated_spectra(world(real[0], rows("dsa-ipc10", 0.7, 0.2, 1.0, epochs=1000)), {})
+    assert [cell.shown_only for cell in cells] == [False, True]  # images, and features of networks trained otherwise
 
 
 def test_the_greatest_fall_is_given_with_and_without_test_images():
