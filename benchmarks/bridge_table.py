@@ -18,8 +18,9 @@ import numpy as np
 from benchmarks.claims.__main__ import records_of
 from benchmarks.claims.bridge import measures
 from benchmarks.claims.judge import ClaimError
+from benchmarks.claims.panels import Panel
 from benchmarks.claims.repair import FIXED, _masked_panels, _tasks, ece_after, ece_honest
-from benchmarks.claims.world import Panel, World
+from benchmarks.claims.world import World
 from fixtures.bundle import BundleError
 from fixtures.records import Record, label
 from reports.statistics.one_way import one_way

@@ -31,6 +31,7 @@ from benchmarks.controls import with_controls
 from benchmarks.devices import missing_device
 from benchmarks.fleet_order import in_order, listed, ranks
 from benchmarks.grid import GridError, Overrides, build_cases, build_claims, load_profile, parse_seeds, split_list
+from benchmarks.measures import left_out
 from fixtures.records import Case
 from fixtures.store import Store
 
@@ -178,12 +179,15 @@ def main(arguments: list[str] | None = None) -> int:
         if options.seeds is not None:
             chosen["seeds"] = parse_seeds(options.seeds)
         held = Store(options.store)
-        cases, total = pending(load_profile(options.profile), Overrides(**chosen), held, options.cases, options.claims)
+        profile, wanted = load_profile(options.profile), Overrides(**chosen)
+        cases, total = pending(profile, wanted, held, options.cases, options.claims)
         if problem := missing_device(cases):
             raise GridError(problem)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    for name, why in left_out(profile, wanted).items():
+        print(f"not scored: {name}: {why}")
     print(f"{total} cases, {total - len(cases)} have their record", flush=True)
     start = time.monotonic()
     finished = run(cases, options.store, options.processes, options.seconds)

@@ -16,7 +16,8 @@ from pathlib import Path
 from benchmarks.claims.__main__ import records_of
 from benchmarks.claims.contrasts import similarities
 from benchmarks.claims.judge import ClaimError
-from benchmarks.claims.world import NoEvidence, View, World
+from benchmarks.claims.panels import NoEvidence, View
+from benchmarks.claims.world import World
 from fixtures.bundle import BundleError
 from fixtures.similarity import MEASURES
 from fixtures.store import StoreError

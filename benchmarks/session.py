@@ -19,6 +19,7 @@ from benchmarks.controls import with_controls
 from benchmarks.gates_settings import Settings
 from benchmarks.grid import QUESTIONS, GridError, Overrides, build_cases, build_questions, load_profile
 from benchmarks.kinds import by_kind
+from benchmarks.measures import left_out
 from benchmarks.progress import Progress, StageFile
 from fixtures.records import Case, Record, Verdict
 
@@ -156,7 +157,8 @@ class Session:
             judging.load_baseline(self.profile)
         except (GridError, ValueError) as error:
             raise pytest.UsageError(str(error)) from error
-        starting.check(self.config, self.root, cases, images)
+        absent = left_out(self.profile, options.overrides(self.config))
+        starting.check(self.config, self.root, cases, images, absent)
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """``--judge-only`` runs no case. Speed cases and claims run only when asked for (``-m``): the first mean

@@ -19,8 +19,13 @@ if TYPE_CHECKING:
 OTHERS = ("speed", "claims")  # marks of what is no cell of the grid, and writes no record
 
 
-def check(config: pytest.Config, root: Path, cases: list[Case], images: Sequence[ImageCase]) -> None:
-    """Texts long enough, device there, store writable; ``--dry-run`` ends here. Raises ``pytest.UsageError``."""
+def check(
+    config: pytest.Config, root: Path, cases: list[Case], images: Sequence[ImageCase], left_out: dict[str, str]
+) -> None:
+    """Texts long enough, device there, store writable; ``--dry-run`` ends here. Raises ``pytest.UsageError``.
+
+    ``left_out`` are tasks that the profile names and that are not here, with the reason, which is said.
+    """
     runs = not (config.option.collectonly or config.getoption("judge_only"))
     planned = config.getoption("dry_run")
     others = asks_for(config, *OTHERS)
@@ -29,11 +34,14 @@ def check(config: pytest.Config, root: Path, cases: list[Case], images: Sequence
             check_own_text(cases)
     except GridError as error:
         raise pytest.UsageError(str(error)) from error
+    terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
     if planned:
         from benchmarks.plan import plan
 
-        terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
         terminal.write_line(plan(cases, images))
+    for name, why in left_out.items():
+        terminal.write_line(f"not scored: {name}: {why}")
+    if planned:
         pytest.exit("dry run: nothing was run", returncode=0)
     if problem := missing_device([*cases, *images]) if runs else "":
         raise pytest.UsageError(problem)

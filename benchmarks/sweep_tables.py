@@ -17,9 +17,10 @@ from benchmarks.claims.amounts import TOLERANCE, amounts, paired, stack, swept
 from benchmarks.claims.common import generator
 from benchmarks.claims.contrasts import similarities
 from benchmarks.claims.evidence import Effect
+from benchmarks.claims.panels import NoEvidence, Panel, View
 from benchmarks.claims.reconstructed import final
 from benchmarks.claims.selfmade import WORDS
-from benchmarks.claims.world import NoEvidence, Panel, View, World, ordinary
+from benchmarks.claims.world import World, ordinary
 from benchmarks.likeness import FEWEST, MADE
 from compressors.method import parse
 from fixtures.records import label
@@ -76,8 +77,8 @@ def by_sparsity(world: World) -> Iterator[Sweep]:
 def _shared(panel: Panel, methods: Sequence[str]) -> tuple[list[str], list[str]]:
     """The most methods that share enough sources, and those: one that was run on few takes no other away."""
     best: tuple[list[str], list[str]] = ([], [])
-    for sources in (panel.sources([method]) for method in methods):
-        held = [m for m in methods if set(sources) <= set(panel.sources([m]))]
+    for sources in (panel.real([method]) for method in methods):
+        held = [m for m in methods if set(sources) <= set(panel.real([m]))]
         if len(sources) >= SOURCES and (len(held), len(sources)) > (len(best[0]), len(best[1])):
             best = (held, sources)
     return best

@@ -136,13 +136,14 @@ class Table:
 def cell(source: str, matrix: np.ndarray) -> Cell:
     """Interval by items and draws; with one draw it speaks of that draw alone, with one item it has no width."""
     values = matrix.mean(axis=0)
-    mean = float(values.mean())
+    # Both against the first draw, so that equal draws have its very mean, however many they are, and no spread at all.
+    apart = values - values[0]
+    mean = float(values[0] + apart.mean())
     low = high = mean
     if matrix.shape[0] > 1:
         interval = statistics.contrast([matrix])
         low, high = interval.low, interval.high
-    # Against the first draw, so that equal draws have no spread at all and not that of rounding.
-    sd = float((values - values[0]).std(ddof=1)) if values.size > 1 else None
+    sd = float(apart.std(ddof=1)) if values.size > 1 else None
     return Cell(source, tuple(float(v) for v in values), mean, sd, low, high)
 
 

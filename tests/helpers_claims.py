@@ -37,7 +37,7 @@ class Truth:
     own: float = 0.5
     noise: float = 0.02
     tasks: Sequence[str] = ("arc_easy", "hellaswag", "piqa")
-    items: int = 40
+    items: int | None = 40  # None: all, which are 60
     domains: Sequence[str] = ("alpaca", "wikitext2-test")
     documents: int = 16
     sequences: int = 44
@@ -116,7 +116,7 @@ def _domain(truth: Truth, case: Case, name: str, shift: float, stream: tuple) ->
 
 
 def _task(truth: Truth, case: Case, name: str, shift: float, stream: tuple) -> TaskScores:
-    n = truth.items
+    n = truth.items or 60
     target = rng("target", name).integers(0, 4, n)
     extra = truth.task_source.get((name, case.draw.source), 0.0) if case.draw else 0.0
     ease = 1.5 + rng("ease", truth.model, name).normal(size=n)

@@ -9,7 +9,8 @@ import numpy as np
 
 from benchmarks.claims.common import Settings, enough, gather, generator, resampled, shown
 from benchmarks.claims.evidence import Cell, Effect
-from benchmarks.claims.world import NoEvidence, Panel, World, ordinary
+from benchmarks.claims.panels import NoEvidence, Panel
+from benchmarks.claims.world import World, ordinary
 from fixtures.records import canonical_json, label
 from reports.groups import is_calibrated
 from reports.statistics import Interval
@@ -27,7 +28,7 @@ def amounts(world: World, least: int = 3) -> Iterator[tuple[str, list[Panel]]]:
             draw = panel.case["draw"]
             if panel.model == model and ordinary(panel.case):
                 rest = [panel.case[name] for name in ("evaluation", "batch_size", "dtype", "device")]
-                key = draw["sequence_length"], draw["slices"], canonical_json(rest)
+                key = draw["sequence_length"], draw["slices"], panel.weights, canonical_json(rest)
                 groups.setdefault(key, []).append(panel)
         for panels in groups.values():
             if len(panels) >= least:

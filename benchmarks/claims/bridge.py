@@ -12,7 +12,8 @@ import numpy as np
 from benchmarks.claims.common import Settings, chosen_methods, gather
 from benchmarks.claims.evidence import Agreement, Cell, Component, Effect
 from benchmarks.claims.outcomes import informative
-from benchmarks.claims.world import Panel, World
+from benchmarks.claims.panels import Panel
+from benchmarks.claims.world import World
 from fixtures.records import Record
 from reports.groups import chosen
 from reports.statistics import expected_calibration_error
@@ -59,7 +60,7 @@ def _tables(world: World, settings: Settings) -> Iterator[tuple[Panel, list[str]
         if not tasks:
             continue
         for method in chosen_methods(panel, settings):
-            yield panel, tasks, method, panel.sources([method])
+            yield panel, tasks, method, panel.real([method])
 
 
 def _values(panel: Panel, tasks: list[str], method: str, sources: list[str], name: str) -> list[np.ndarray]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from benchmarks.claims.evidence import Cell, Component, Effect
-from benchmarks.claims.world import NoEvidence, Panel, View, World
+from benchmarks.claims.panels import NoEvidence, Panel, View
+from benchmarks.claims.world import World, weights
 from fixtures.records import Record, fingerprint
 from reports.statistics import Interval
 from reports.statistics.one_way import one_way
@@ -28,9 +30,12 @@ def generator(*names: Any) -> np.random.Generator:
 def views(
     world: World, settings: Settings, outcomes: Sequence[str] = ("nll", "bpb", "acc9"), everywhere: bool = False
 ) -> Iterator[View]:
-    """Views of the main panel (or all) of every model that the claim is about; raises :class:`NoEvidence` if none."""
+    """Views of the main panel of every model that the claim is about (of all panels; with the setting ``repeated`` of
+    those that repeat it in another amount or on all items); raises :class:`NoEvidence` if there are none.
+    """
     found, why = 0, ""
-    panels = world.all(settings.get("models", "")) if everywhere else world.some(settings.get("models", ""))
+    choose = world.all if everywhere else world.repeated if settings.get("repeated") else world.some
+    panels = choose(settings.get("models", ""))
     for panel in panels:
         for outcome in settings.get("outcomes", outcomes):
             try:
@@ -70,20 +75,29 @@ def twins(world: World, kind: str) -> Iterator[tuple[Record, Record]]:
         control = record.case.get("control") or ""
         if control.startswith(kind):
             for twin in by_id.get(record.id.removesuffix(f"-{control}"), []):
-                if twin.case["evaluation"] == record.case["evaluation"] and twin.case["draw"] == record.case["draw"]:
+                same = all(twin.case[name] == record.case[name] for name in ("evaluation", "draw"))
+                if same and weights(twin) == weights(record):
                     yield twin, record
 
 
 def machine_noise(world: World, view: View, method: str) -> float | None:
-    """SD of one result of a method that another batch size alone makes; None if no case was made in two."""
-    squares = []
-    for twin, again in twins(world, "batch"):
-        if (twin.case["model"], twin.case["method"]) == (view.panel.model, method):
-            try:
-                squares.append((view.of(again) - view.of(twin)) ** 2)
-            except NoEvidence:
-                continue
-    return float(np.sqrt(np.mean(squares) / 2)) if squares else None
+    """SD of one result of a method that another batch size alone makes; None if no case was made in two.
+
+    Of a panel that has no such cases it is that of the model's main panel: in fewer items it is no smaller.
+    """
+    asked = re.escape(view.panel.model)
+    for panel in (view.panel, *world.some(f"^{asked}$")):
+        squares = []
+        for twin, again in twins(world, "batch"):
+            if (twin.case["model"], twin.case["method"]) == (panel.model, method):
+                try:
+                    here = panel.view(view.outcome)
+                    squares.append((here.of(again) - here.of(twin)) ** 2)
+                except NoEvidence:
+                    continue
+        if squares:
+            return float(np.sqrt(np.mean(squares) / 2))
+    return None
 
 
 def gather(parts: Iterator[Cell]) -> list[Cell]:

@@ -21,8 +21,9 @@ from benchmarks.claims.common import (
 )
 from benchmarks.claims.evidence import Cell, Effect, Rank
 from benchmarks.claims.outcomes import informative
+from benchmarks.claims.panels import NoEvidence, Panel, View
 from benchmarks.claims.sourcewise import far
-from benchmarks.claims.world import NoEvidence, Panel, View, World
+from benchmarks.claims.world import World
 from reports.statistics.group_contrast import group_contrast
 from reports.statistics.rank_association import rank_association
 from reports.statistics.spread_ratio import spread_ratio

@@ -20,7 +20,8 @@ from benchmarks.claims.common import (
     views,
 )
 from benchmarks.claims.evidence import Cell, Component, Effect, Order, Pivots, Rank
-from benchmarks.claims.world import NoEvidence, View, World
+from benchmarks.claims.panels import NoEvidence, View
+from benchmarks.claims.world import World
 from fixtures.records import Record, TaskScores
 from reports.statistics import VarianceComponent, variance_component
 from reports.statistics.one_way import detectable_component
@@ -31,7 +32,7 @@ POINTS = 0.1  # margin of an accuracy, from the claims
 
 
 def parts(view: View, method: str) -> VarianceComponent:
-    sources = view.panel.sources([method])
+    sources = view.panel.real([method])
     return variance_component([view.matrix(method, source) for source in sources])
 
 
@@ -68,7 +69,7 @@ def spread_order(world: World, settings: Settings) -> list[Cell]:
         for view, order in product(views(world, settings), settings["orders"]):
             if any(method not in view.panel.methods for method in order):
                 continue
-            sources = view.panel.sources(order)
+            sources = view.panel.real(order)
             means = {m: view.table([m], sources)[0] for m in order}
             raw = [spread_ratio(list(means[a]), list(means[b])) for a, b in pairwise(order)]
             logs = [float(np.log(view.damage(a) / view.damage(b))) for a, b in pairwise(order)]
@@ -102,7 +103,7 @@ def spread_smaller(world: World, settings: Settings) -> list[Cell]:
         first, second = settings["pair"]
         for view in views(world, settings):
             if {first, second} <= set(view.panel.methods):
-                sources = view.panel.sources([first, second])
+                sources = view.panel.real([first, second])
                 table = view.table([first, second], sources)
                 evidence = Effect(spread_ratio(list(table[1]), list(table[0])))
                 name = f"{view.panel.name} {first} against {second}"
@@ -117,7 +118,7 @@ def source_beyond_draw(world: World, settings: Settings) -> list[Cell]:
     def cells() -> Iterator[Cell]:
         for view in views(world, settings):
             for method in chosen_methods(view.panel, settings):
-                sources = view.panel.sources([method])
+                sources = view.panel.real([method])
                 if len(sources) < 4:
                     continue
                 table = view.table([method], sources)[0]
@@ -153,13 +154,13 @@ def task_sensitivity(world: World, settings: Settings) -> list[Cell]:
     """
 
     def cells() -> Iterator[Cell]:
-        for panel in world.some(settings.get("models", "")):
+        for panel in world.repeated(settings.get("models", "")):
             if panel.dense is None or not set(settings["tasks"]) <= set(panel.dense.tasks):
                 continue
             tasks = sorted(panel.dense.tasks)
             seen = {task: panel.view(f"acc:{task}") for task in tasks}
             for method in chosen_methods(panel, settings):
-                sources = [s for s in panel.sources([method]) if len(panel.cells[method, s]) >= FEWEST]
+                sources = [s for s in panel.real([method]) if len(panel.cells[method, s]) >= FEWEST]
                 if not sources:
                     continue
                 tables = {task: [seen[task].matrix(method, s) for s in sources] for task in tasks}
@@ -216,7 +217,7 @@ def hidden_by_perplexity(world: World, settings: Settings) -> list[Cell]:
     """
 
     def cells() -> Iterator[Cell]:
-        for panel in world.some(settings.get("models", "")):
+        for panel in world.repeated(settings.get("models", "")):
             if panel.dense is None or not panel.dense.tasks:
                 continue
             try:
@@ -225,7 +226,7 @@ def hidden_by_perplexity(world: World, settings: Settings) -> list[Cell]:
             except NoEvidence:
                 continue
             for method in chosen_methods(panel, settings):
-                sources = panel.sources([method])
+                sources = panel.real([method])
                 x = _centred([loss.means(method, s) for s in sources])
                 for task, view in tasks.items():
                     found = variance_component([view.matrix(method, s) for s in sources])

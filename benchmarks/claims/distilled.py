@@ -17,8 +17,9 @@ import numpy as np
 from benchmarks.claims.common import Settings, gather
 from benchmarks.claims.distilled_sets import Row, Sets, right
 from benchmarks.claims.evidence import Cell, Effect, Exact
+from benchmarks.claims.panels import NoEvidence
 from benchmarks.claims.proper import ACCURACY, ECE, GAP, contrary
-from benchmarks.claims.world import NoEvidence, World
+from benchmarks.claims.world import World
 from reports.statistics import Interval
 from reports.statistics.group_contrast import group_contrast
 

@@ -11,7 +11,8 @@ from benchmarks.claims import rules
 from benchmarks.claims.common import SHARE, Settings, chosen_methods, gather
 from benchmarks.claims.evidence import Cell, Effect
 from benchmarks.claims.outcomes import informative
-from benchmarks.claims.world import NoEvidence, Panel, World
+from benchmarks.claims.panels import NoEvidence, Panel
+from benchmarks.claims.world import World
 from reports.statistics.group_contrast import group_contrast
 
 EXAMPLES = re.compile(r"examples\((\w+)(?:,shots=(\d+))?\)")

@@ -12,7 +12,8 @@ from benchmarks.claims import outcomes
 from benchmarks.claims.amounts import TOLERANCE
 from benchmarks.claims.common import Settings, gather, shown, twins
 from benchmarks.claims.evidence import Cell, Effect, Exact
-from benchmarks.claims.world import NoEvidence, World
+from benchmarks.claims.panels import NoEvidence
+from benchmarks.claims.world import World, weights
 from fixtures.records import Record, fingerprint, label
 from reports.groups import CONTROLS, is_calibrated
 from reports.statistics import paired_difference, superiority
@@ -71,7 +72,8 @@ def batch_size(world: World, settings: Settings) -> list[Cell]:
 
     def cells() -> Iterator[Cell]:
         for twin, again in twins(world, "batch"):
-            panel = next((p for p in world.panels if p.model == twin.case["model"] and p.dense), None)
+            same = (twin.case["model"], weights(twin))
+            panel = next((p for p in world.panels if (p.model, p.weights) == same and p.dense), None)
             if panel is None or panel.dense is None:
                 continue
             for outcome in ("nll", "bpb", "acc9"):
@@ -100,7 +102,7 @@ def coin_flips(world: World, settings: Settings) -> list[Cell]:
             except NoEvidence:
                 continue
             for method in panel.calibrated:
-                groups = {s: view.means(method, s) for s in panel.sources([method])}
+                groups = {s: view.means(method, s) for s in panel.real([method])}
                 yield from _adjacent(f"{panel.name} {method}", groups, higher=False)
 
     return gather(cells())
@@ -133,7 +135,7 @@ def draws_disjoint(world: World, settings: Settings) -> list[Cell]:
             draw = record.case["draw"]
             if draw and draw["loader"] == "calibench" and record.draw.get("document_ids"):
                 rest = {k: v for k, v in draw.items() if k != "seed"}
-                key = label(record.case["model"]), draw["source"], fingerprint(rest)
+                key = label(record.case["model"]), draw["source"], fingerprint([weights(record), rest])
                 groups[key][draw["seed"]] = record
         totals: dict[str, list[int]] = defaultdict(lambda: [0, 0])
         for (model, _, _), held in groups.items():
@@ -190,7 +192,7 @@ def reproduced(world: World, settings: Settings) -> list[Cell]:
         for record in world.records:
             case = record.case
             if case["draw"] and record.draw.get("sha256"):
-                draws[label(case["model"]), fingerprint(case["draw"])].append(record)
+                draws[label(case["model"]), fingerprint([weights(record), case["draw"]])].append(record)
                 work = [case["model"], record.keys.get("weights_key"), _machine(record)]
                 again[fingerprint(work)].append(record)
         totals: dict[str, list[int]] = defaultdict(lambda: [0, 0])

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from benchmarks.claims.amounts import OUTCOMES, shared_methods, stack
 from benchmarks.claims.common import Settings, gather, shown
 from benchmarks.claims.evidence import Cell
+from benchmarks.claims.panels import NoEvidence, Panel
 from benchmarks.claims.sourcewise import interaction_of
-from benchmarks.claims.world import NoEvidence, Panel, World
+from benchmarks.claims.world import World
 from fixtures.records import label
 
 
@@ -54,7 +55,9 @@ def perturbed_twins(world: World) -> Iterator[tuple[Panel, Panel]]:
         evaluation.pop("inputs", "")
         draw = {k: v for k, v in panel.case["draw"].items() if k not in ("source", "seed", "slices")}
         settings = [panel.case[name] for name in ("propagation", "batch_size", "dtype", "device")]
-        groups.setdefault(repr((panel.model, draw, evaluation, settings)), {}).setdefault(_inputs(panel), panel)
+        groups.setdefault(repr((panel.model, panel.weights, draw, evaluation, settings)), {}).setdefault(
+            _inputs(panel), panel
+        )
     for panels in groups.values():
         if "" in panels:
             yield from ((panels[""], panels[inputs]) for inputs in sorted(panels) if inputs)

@@ -12,8 +12,9 @@ from typing import Any
 
 from benchmarks.claims import rules
 from benchmarks.claims.evidence import Cell
+from benchmarks.claims.panels import NoEvidence
 from benchmarks.claims.rules import CANNOT_TELL, DOES_NOT, NOT_RUN, REPLICATES
-from benchmarks.claims.world import NoEvidence, World
+from benchmarks.claims.world import World
 from fixtures.records import label
 from reports.statistics import holm
 
@@ -94,11 +95,18 @@ def load(path: Path = PATH) -> list[Claim]:
     return claims
 
 
-def judge(claims: Sequence[Claim], world: World) -> list[Result]:
+SPARE = "judged by the spare records"
+
+
+def judge(claims: Sequence[Claim], world: World, spare: World | None = None) -> list[Result]:
     """Results in the order of the claims; *replicates* and *does not* must each survive Holm's correction over the
-    family.
+    family. ``spare`` holds other records of the same cases (another training of a model, say), which must not be
+    mixed with the first: a claim that cannot be judged without them is judged by them alone, and says so.
     """
     results = [_one(claim, world) for claim in claims]
+    for k, result in enumerate(results):
+        if spare and result.verdict == NOT_RUN and (other := _one(result.claim, spare)).verdict != NOT_RUN:
+            results[k] = dataclasses.replace(other, reason=f"{other.reason}; {SPARE}")
     for family in CORRECTED:
         members = [k for k, result in enumerate(results) if result.claim.family == family]
         judged = [

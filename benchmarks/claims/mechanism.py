@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.claims.common import Settings, gather, generator
 from benchmarks.claims.evidence import Cell, Effect, Rank
-from benchmarks.claims.world import World
+from benchmarks.claims.world import World, weights
 from fixtures.records import Record, label
 from fixtures.trace import unpacked
 from reports.statistics import Interval
@@ -51,7 +51,10 @@ def chain(world: World, settings: Settings) -> list[Cell]:
 
 def _traced(world: World) -> dict[tuple[str, str], Traces]:
     found: dict[tuple[str, str], Traces] = defaultdict(dict)
+    main = {panel.model: panel.weights for panel in reversed(world.panels)}  # of a name trained twice, one
     for record in world.records:
+        if weights(record) != main.get(record.case["model"]):
+            continue
         if record.case["draw"] and record.case.get("control", "") == "" and record.checks.get("trace"):
             draw = record.case["draw"]
             found[record.case["model"], record.case["method"]][draw["source"], draw["seed"]] = _arrays(record)

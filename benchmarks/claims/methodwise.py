@@ -18,7 +18,8 @@ from benchmarks.claims.common import (
     views,
 )
 from benchmarks.claims.evidence import Cell, Effect
-from benchmarks.claims.world import Panel, View, World
+from benchmarks.claims.panels import Panel, View
+from benchmarks.claims.world import World
 from reports.statistics.group_contrast import group_contrast
 
 
@@ -36,8 +37,8 @@ def data_over_method(world: World, settings: Settings) -> list[Cell]:
             if not methods:
                 continue
             for controls in (False, True):
-                sources = view.panel.sources(methods, controls)
-                if len(sources) < 4 or (controls and sources == view.panel.sources(methods)):
+                sources = view.panel.real(methods, controls)
+                if len(sources) < 4 or (controls and sources == view.panel.real(methods)):
                     continue
                 table = view.table(methods, sources)
                 if not enough(table):
@@ -60,7 +61,7 @@ def bad_data_cancels(world: World, settings: Settings) -> list[Cell]:
             methods = chosen_methods(view.panel, settings, 2)
             if not methods:
                 continue
-            sources = view.panel.sources(methods)
+            sources = view.panel.real(methods)
             table = view.table(methods, sources)
             if table.shape[2] < 6 or len(sources) < 2:
                 continue
@@ -85,7 +86,7 @@ def worse_than_magnitude(world: World, settings: Settings) -> list[Cell]:
                 free = _free_panel(world, panel, f"magnitude-{target}")
                 if method == target or target not in settings["targets"] or free is None:
                     continue
-                sources = panel.sources([method])
+                sources = panel.real([method])
                 view, base = panel.view("nll"), free.view("nll")
                 table = view.table([method], sources)[0]
                 if table.shape[1] < 4 or len(sources) < 3:
@@ -101,7 +102,7 @@ def worse_than_magnitude(world: World, settings: Settings) -> list[Cell]:
 
 def _free_panel(world: World, panel: Panel, method: str) -> Panel | None:
     """A panel of the same model and evaluation that has a calibration-free method."""
-    same = (p for p in world.panels if p.model == panel.model and method in p.methods)
+    same = (p for p in world.panels if (p.model, p.weights) == (panel.model, panel.weights) and method in p.methods)
     return next((p for p in same if p.case["evaluation"] == panel.case["evaluation"]), None)
 
 
@@ -122,7 +123,7 @@ def quantization_wins(world: World, settings: Settings) -> list[Cell]:
 
 
 def _difference(view: View, first: str, second: str) -> Cell:
-    sources = view.panel.sources([first, second])
+    sources = view.panel.real([first, second])
     table = view.table([first, second], sources)
     paired = table[0] - table[1]
     interval = group_contrast(list(paired), [1 / len(sources)] * len(sources))

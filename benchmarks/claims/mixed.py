@@ -10,7 +10,8 @@ import numpy as np
 from benchmarks.claims.common import SHARE, Settings, chosen_methods, gather, generator, views
 from benchmarks.claims.contrasts import worst_domain as worst
 from benchmarks.claims.evidence import Cell, Effect, Pivots
-from benchmarks.claims.world import Panel, World
+from benchmarks.claims.panels import Panel
+from benchmarks.claims.world import World
 from fixtures.records import label
 from reports.statistics import Interval
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from benchmarks.claims import outcomes
 from benchmarks.claims.dispersion import parts
-from benchmarks.claims.world import NoEvidence, Panel, World
+from benchmarks.claims.panels import NoEvidence, Panel
+from benchmarks.claims.world import World
 from fixtures.records import Record
 from reports.accuracy import mean_accuracy
 from reports.confidence import over_tasks
@@ -18,7 +19,7 @@ PUBLISHED = {"spqr": ".1-.2", "gptq": ".2-.4", "wanda": ".1-.4", "sparsegpt": ".
 
 def paper_tables(world: World) -> str:
     """Markdown, a table for each model with tasks; empty without any."""
-    parts_of = [_table_or_reason(panel) for panel in world.some() if panel.dense is not None and panel.dense.tasks]
+    parts_of = [_table_or_reason(panel) for panel in world.repeated() if panel.dense is not None and panel.dense.tasks]
     return "\n\n".join(parts_of)
 
 
@@ -34,9 +35,9 @@ def _table(panel: Panel) -> str:
     assert panel.dense is not None
     found = outcomes.vector(panel.dense, panel.dense, "acc9", panel.neutral)
     assert found is not None
-    dense, sources = -float(found.mean()), sorted(panel.sources())
+    dense, sources = -float(found.mean()), sorted(panel.real())
     items = panel.case["evaluation"].get("items")
-    measured = f"{panel.name}, {'all' if items is None else f'at most {items}'} items a task"
+    measured = panel.name if items is None else f"{panel.name}, at most {items} items a task"
     lines = [
         f"## {measured}: mean accuracy of {len(panel.dense.tasks)} tasks, points, ± SD over draws",
         "",
@@ -76,7 +77,7 @@ def _answers(panel: Panel) -> list[str]:
     for method, records in held.items():
         row = over_tasks(method, records, tasks, panel.dense)
         means = {s: np.mean([mean_accuracy(r, tasks) for r in panel.cells[method, s].values()])
-                 for s in panel.sources() if (method, s) in panel.cells}  # fmt: skip
+                 for s in panel.real() if (method, s) in panel.cells}  # fmt: skip
         ends = ("", "")
         if method in panel.calibrated and len(means) > 1:
             ends = (max(means, key=lambda s: means[s]), min(means, key=lambda s: means[s]))
@@ -89,13 +90,12 @@ def _answers(panel: Panel) -> list[str]:
 
 def _records(panel: Panel, method: str) -> list[Record]:
     """Of all sources but the controls, in order of source and seed."""
-    return [
-        panel.cells[method, s][k] for s in sorted(panel.sources()) for k in sorted(panel.cells.get((method, s), {}))
-    ]
+    return [panel.cells[method, s][k] for s in sorted(panel.real()) for k in sorted(panel.cells.get((method, s), {}))]
 
 
 def _cell(values: np.ndarray) -> str:
     if values.size == 1:
         return f"{values.mean():.1f}"
-    sd = (values - values[0]).std(ddof=1)  # against the first: equal draws have no spread, not that of rounding
-    return f"{values.mean():.1f} ±{sd:.2f}" if sd else f"{values.mean():.1f} ±0"
+    apart = values - values[0]  # equal draws have the mean of one and no spread, not that of rounding
+    mean, sd = values[0] + apart.mean(), apart.std(ddof=1)
+    return f"{mean:.1f} ±{sd:.2f}" if sd else f"{mean:.1f} ±0"

@@ -10,7 +10,8 @@ import numpy as np
 from benchmarks.claims.amounts import amounts, swept
 from benchmarks.claims.common import Settings, gather
 from benchmarks.claims.evidence import Cell, Effect
-from benchmarks.claims.world import Panel, World
+from benchmarks.claims.panels import Panel
+from benchmarks.claims.world import World
 from fixtures.records import Record, label
 from reports.statistics.group_contrast import group_contrast
 

@@ -14,7 +14,8 @@ from benchmarks.claims.common import Settings, chosen_methods, gather
 from benchmarks.claims.evidence import Cell, Effect
 from benchmarks.claims.inputs import perturbed_twins
 from benchmarks.claims.outcomes import informative
-from benchmarks.claims.world import Panel, World
+from benchmarks.claims.panels import Panel
+from benchmarks.claims.world import World
 from fixtures.records import Record
 from reports.choice_confidence import across_tasks, at_temperature, fit_temperature
 from reports.statistics.group_contrast import group_contrast

@@ -14,7 +14,8 @@ from benchmarks.claims.amounts import TOLERANCE
 from benchmarks.claims.common import SHARE, Settings, chosen_methods, gather, shown, views
 from benchmarks.claims.contrasts import better
 from benchmarks.claims.evidence import Cell, Effect
-from benchmarks.claims.world import View, World
+from benchmarks.claims.panels import View
+from benchmarks.claims.world import World
 from reports.statistics.group_contrast import group_contrast
 from reports.statistics.heterogeneity import heterogeneity
 

@@ -19,7 +19,8 @@ from benchmarks.claims.common import (
 )
 from benchmarks.claims.evidence import Agreement, Cell, Component, Effect
 from benchmarks.claims.outcomes import informative
-from benchmarks.claims.world import NoEvidence, Panel, World
+from benchmarks.claims.panels import NoEvidence, Panel
+from benchmarks.claims.world import World
 from reports.statistics import Interval, source_range
 from reports.statistics.concordance import concordance
 from reports.statistics.group_contrast import group_contrast
@@ -33,7 +34,7 @@ def component(world: World, settings: Settings) -> list[Cell]:
     def cells() -> Iterator[Cell]:
         for view in views(world, settings, ("nll", "bpb", "acc_inf", "acc9")):
             for method in chosen_methods(view.panel, settings):
-                sources = view.panel.sources([method])
+                sources = view.panel.real([method])
                 if len(sources) < 3:
                     continue
                 rng = generator("B1", view.panel.name, method, view.outcome)
@@ -56,7 +57,7 @@ def same_ranking(world: World, settings: Settings) -> list[Cell]:
     def cells() -> Iterator[Cell]:
         for view in views(world, settings):
             methods = chosen_methods(view.panel, settings)
-            sources = view.panel.sources(methods)
+            sources = view.panel.real(methods)
             if len(methods) >= 3 and len(sources) >= 3:
                 table = view.table(methods, sources)
                 yield _agreement(view.panel.name, view.outcome, table, sources, methods)
@@ -81,7 +82,7 @@ def _over_tasks(panel: Panel, settings: Settings) -> Iterator[Cell]:
         return
     tasks = informative(panel.dense)
     methods = chosen_methods(panel, settings)
-    sources = panel.sources(methods)
+    sources = panel.real(methods)
     if len(tasks) < 3 or len(sources) < 3:
         return
     try:
@@ -121,7 +122,7 @@ def methods_differ(world: World, settings: Settings) -> list[Cell]:
     def cells() -> Iterator[Cell]:
         for view in views(world, settings):
             methods = chosen_methods(view.panel, settings)
-            sources = view.panel.sources(methods)
+            sources = view.panel.real(methods)
             if len(methods) < 2 or len(sources) < 3:
                 continue
             table = view.table(methods, sources)
@@ -149,7 +150,7 @@ def tasks_differ(world: World, settings: Settings) -> list[Cell]:
             except NoEvidence:
                 continue
             for method in chosen_methods(panel, settings):
-                sources = panel.sources([method])
+                sources = panel.real([method])
                 if len(sources) < 3:
                     continue
                 table = np.stack([view.table([method], sources)[0] for view in seen])
@@ -171,7 +172,7 @@ def statistics_missed(world: World, settings: Settings) -> list[Cell]:
             if panel.dense is None:
                 continue
             for method in chosen_methods(panel, settings):
-                sources = [s for s in panel.sources([method]) if s in panel.dense.nll and s not in far(panel)]
+                sources = [s for s in panel.real([method]) if s in panel.dense.nll and s not in far(panel)]
                 if len(sources) < 3 or (settings.get("sources") and not set(settings["sources"]) <= set(sources)):
                     continue
                 table = np.stack([panel.view(f"domain:{d}").table([method], sources)[0] for d in sources])

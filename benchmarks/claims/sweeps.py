@@ -12,8 +12,9 @@ import numpy as np
 from benchmarks.claims.amounts import OUTCOMES, nearest, paired, shared_methods, stack, width
 from benchmarks.claims.common import Settings, component_of, enough, gather, generator, resampled, shown
 from benchmarks.claims.evidence import Cell, Effect, Order
+from benchmarks.claims.panels import NoEvidence, Panel
 from benchmarks.claims.sourcewise import interaction_of
-from benchmarks.claims.world import NoEvidence, Panel, World, ordinary
+from benchmarks.claims.world import World, ordinary
 from benchmarks.estimate import parameters
 from fixtures.records import label
 from reports.statistics import Interval
@@ -26,7 +27,7 @@ def gap_by_sparsity(world: World, settings: Settings) -> list[Cell]:
         for panel in world.panels:
             for algorithm in settings["algorithms"]:
                 methods = sorted(m for m in panel.methods if _unstructured(m, algorithm))
-                sources = panel.sources(methods)
+                sources = panel.real(methods)
                 if len(methods) < 4 or len(sources) < 3 or not ordinary(panel.case):
                     continue
                 levels = np.array([float(m.rpartition("-")[2]) for m in methods])
@@ -70,11 +71,11 @@ def gap_by_structure(world: World, settings: Settings) -> list[Cell]:
         for panel in world.panels:
             for algorithm in settings["algorithms"]:
                 order = [f"{algorithm}-{target}" for target in settings["targets"]]
-                if not set(order) <= set(panel.methods) or len(panel.sources(order)) < 3:
+                if not set(order) <= set(panel.methods) or len(panel.real(order)) < 3:
                     continue
                 for outcome in OUTCOMES:
                     try:
-                        table = panel.view(outcome).table(order, panel.sources(order))
+                        table = panel.view(outcome).table(order, panel.real(order))
                     except NoEvidence:
                         continue
                     if not enough(table):
@@ -136,7 +137,8 @@ def _differing(world: World, axis: str) -> Iterator[list[Panel]]:
         draw = {k: v for k, v in panel.case["draw"].items() if k not in ("source", "seed", axis)}
         if axis == "sequence_length":
             draw["n_sequences"] = panel.tokens
-        key = repr((panel.model, draw, panel.case["evaluation"], panel.case["propagation"], panel.case["batch_size"]))
+        rest = [panel.case[name] for name in ("evaluation", "propagation", "batch_size")]
+        key = repr((panel.model, panel.weights, draw, rest))
         groups.setdefault(key, []).append(panel)
     for panels in groups.values():
         if len({panel.case["draw"][axis] for panel in panels}) > 1:

@@ -12,8 +12,9 @@ import numpy as np
 from benchmarks.claims import rules
 from benchmarks.claims.common import SHARE, Settings, gather, shown, source_component, views
 from benchmarks.claims.evidence import Cell, Effect
+from benchmarks.claims.panels import NoEvidence, Panel
 from benchmarks.claims.sourcewise import far
-from benchmarks.claims.world import NoEvidence, Panel, World, training_sources
+from benchmarks.claims.world import World, training_sources
 from reports.statistics import Interval
 from reports.statistics.group_contrast import group_contrast
 from reports.statistics.heterogeneity import heterogeneity
@@ -70,7 +71,7 @@ def _coefficients(panels: list[Panel], method: str) -> tuple[float, float] | Non
         assert panel.dense is not None
         for domain in sorted(set(panel.dense.nll) - trained - far(panel)):
             view = panel.view(f"domain:{domain}")
-            for source in panel.sources([method]):
+            for source in panel.real([method]):
                 rows.append((f"{panel.model} {domain}", source, float(source in trained), float(source == domain)))
                 values.append(float(view.means(method, source).mean()))
     if len({row[1] for row in rows}) < 3 or len({row[2] for row in rows}) < 2:
@@ -148,9 +149,9 @@ def families(world: World, settings: Settings) -> list[Cell]:
     def cells() -> Iterator[Cell]:
         for view in views(world, settings, ("nll", "bpb")):
             for method in settings["methods"]:
-                if method not in view.panel.methods or len(view.panel.sources([method])) < 3:
+                if method not in view.panel.methods or len(view.panel.real([method])) < 3:
                     continue
-                evidence = source_component(view, method, view.panel.sources([method]))
+                evidence = source_component(view, method, view.panel.real([method]))
                 damage = view.damage(method)
                 name = f"{view.panel.name} {method}"
                 yield Cell(name, view.outcome, evidence, view.unit, SHARE * max(0.0, damage), "", damage)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 
@@ -426,6 +427,25 @@ def test_command_reads_stores_and_bundles(tmp_path, capsys):
     assert "neither a store" in capsys.readouterr().err
 
 
+def test_spare_records_judge_only_what_the_others_leave_unjudged(tmp_path):
+    stores = [Store(tmp_path / name) for name in ("first", "spare")]
+    for store, truth in zip(stores, (Truth(seeds=4, methods=("rtn-w4g64", "gptq-w4g64")), Truth(seeds=4)), strict=True):
+        for record in records(truth):
+            store.save(record.keys["record"], record)
+    there = ["--out", str(tmp_path), "--only", "M2,B1,A21"]
+
+    def verdicts(*more):
+        assert command.main(["--store", str(stores[0].root), *there, *more]) == 0
+        rows = json.loads((tmp_path / "claims.json").read_text())["claims"]
+        return {row["id"]: (row["verdict"], judging.SPARE in row["reason"]) for row in rows}
+
+    alone, both = verdicts(), verdicts("--spare", str(stores[1].root))
+    assert alone["A21"][0] == NOT_RUN
+    assert both["A21"][0] != NOT_RUN
+    assert {name: spare for name, (_, spare) in both.items()} == {"M2": False, "B1": True, "A21": True}
+    assert f"and {len(list(stores[1].records()))} spare ones" in (tmp_path / "claims.md").read_text()
+
+
 def test_the_papers_own_table():
     text = paper_tables(World(records(Truth(seeds=3, methods=("rtn-w4g64", "wanda-0.5")))))
     assert "smollm2-135m 44 x 512, at most" in text
@@ -434,6 +454,37 @@ def test_the_papers_own_table():
     assert row.count("±0 ") == 5
     assert ".1-.4" in next(part for part in text.splitlines() if part.startswith("| `wanda-0.5`"))
     assert paper_tables(World([])) == ""
+
+
+def test_other_amounts_and_all_items_stand_beside_the_main_panel():
+    main = Truth(seeds=4, methods=("rtn-w4g64", "wanda-0.5", "gptq-w4g64"))
+    more = replace(main, sequences=72, sources=main.sources[:4])
+    whole = replace(main, methods=("wanda-0.5",), sources=main.sources[:1], items=None)
+    others = [replace(main, seeds=3, sequences=12), replace(main, sources=("web",), sequences=13)]
+    others.append(replace(main, tasks=("piqa",), sequences=14))
+    world = World([record for truth in (main, more, whole, *others) for record in records(truth)])
+    names = ["smollm2-135m 44 x 512", "smollm2-135m 72 x 512", "smollm2-135m 44 x 512, all items"]
+    assert [panel.name for panel in world.repeated()] == names
+    heads = [line.split(":")[0] for line in paper_tables(world).splitlines() if line.startswith("## ")]
+    assert heads == [f"## {name}, at most 40 items a task" for name in names[:2]] + [f"## {names[2]}"]
+    assert set(details(world)) >= {f"{name} wanda-0.5" for name in names}
+
+
+def details(world):
+    """What A1's cells of accuracy say beside their figures."""
+    return {cell.name: cell.detail for cell, _ in judge([claim("A1")], world)[0].cells if cell.outcome == "acc_inf"}
+
+
+def test_what_the_machine_does_is_taken_off_where_only_another_panel_has_it():
+    main = Truth(seeds=4, methods=("wanda-0.5",))
+    whole = replace(main, sources=main.sources[:1], items=None)
+    held = [record for truth in (main, whole) for record in records(truth)]
+    assert not any("another batch size" in said for said in details(World(held)).values())
+    twin = next(record for record in held if record.case["draw"] and record.case["evaluation"]["items"])
+    again = copy.deepcopy(twin)
+    again.case |= {"batch_size": 8, "control": "batch8", "id": f"{twin.id}-batch8"}
+    again.tasks["piqa"].correct = [1 - value for value in again.tasks["piqa"].correct]
+    assert all("another batch size alone" in said for said in details(World([*held, again])).values())
 
 
 def test_the_papers_table_has_flips_and_calibration_errors_of_every_draw():

@@ -8,8 +8,9 @@ import pytest
 
 from benchmarks.claims import exactness
 from benchmarks.claims.amounts import amounts
+from benchmarks.claims.panels import NoEvidence
 from benchmarks.claims.paper_table import paper_tables
-from benchmarks.claims.world import NoEvidence, World
+from benchmarks.claims.world import World
 from tests.helpers_claims import Truth, records
 
 

@@ -10,7 +10,8 @@ from benchmarks import bridge_table
 from benchmarks.claims import distilled, distilled_more, repair
 from benchmarks.claims.inputs import robustness
 from benchmarks.claims.judge import judge, load
-from benchmarks.claims.world import NoEvidence, World
+from benchmarks.claims.panels import NoEvidence
+from benchmarks.claims.world import World
 from benchmarks.confidence_scores import COLUMNS, losses, scores
 from benchmarks.study_records import to_records
 from compressors.confidence import exact, legacy

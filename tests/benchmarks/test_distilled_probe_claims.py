@@ -7,8 +7,9 @@ import pytest
 
 from benchmarks.claims import distilled_more
 from benchmarks.claims.judge import judge, load
+from benchmarks.claims.panels import NoEvidence
 from benchmarks.claims.rules import CANNOT_TELL, DOES_NOT, REPLICATES
-from benchmarks.claims.world import NoEvidence, World
+from benchmarks.claims.world import World
 from benchmarks.study_records import to_records
 
 FASHION, DIGITS = "convnet3-fashion-mnist", "convnet2w16-digits"

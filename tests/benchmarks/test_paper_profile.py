@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
-from benchmarks.grid import load_profile
+from benchmarks.grid import GridError, Overrides, build_cases, load_profile
+from benchmarks.measures import left_out
+from tests.helpers_evaluation import write_mirror
 
 SIZES = {"vocab_size": 128, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 SIZES |= {"max_position_embeddings": 64, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
@@ -41,6 +45,36 @@ def paper_models():
 
 def test_every_model_of_the_profile_has_a_family_that_is_exercised():
     assert {family(model) for model in paper_models()} == set(FAMILIES)
+
+
+def tasks(profile):
+    return build_cases({"grid": profile["grid"][:1]}, Overrides())[0].evaluation.tasks
+
+
+def test_the_task_that_its_owners_give_out_is_scored_where_the_mirror_has_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("CALIBENCH_DATA", raising=False)
+    profile = load_profile("paper")
+    assert len(tasks(profile)) == 10
+    ((name, why),) = left_out(profile, Overrides()).items()
+    assert name == "storycloze_2018"
+    assert "tasks/storycloze_2018/validation.jsonl" in why
+    assert not left_out(profile, Overrides(tasks=("piqa",)))
+
+    folder = write_mirror(tmp_path)
+    (folder / "tasks/storycloze_2018").mkdir()
+    shutil.copy(folder / "tasks/storycloze/test.jsonl", folder / "tasks/storycloze_2018/validation.jsonl")
+    monkeypatch.setenv("CALIBENCH_DATA", str(folder))
+    assert tasks(profile)[-1] == "storycloze_2018"
+    assert len(tasks(profile)) == 11
+    assert not left_out(profile, Overrides())
+
+
+@pytest.mark.parametrize(("name", "message"), [("piqa", "anyone can have piqa"), ("storyclose", "did you mean 'stor")])
+def test_only_a_gated_task_may_be_left_out(name, message):
+    profile = load_profile("paper")
+    profile["grid"][0]["evaluation"]["gated"] = [name]
+    with pytest.raises(GridError, match=rf"\[grid.evaluation\]: gated: .*{message}"):
+        build_cases(profile, Overrides())
 
 
 def tiny(kind):

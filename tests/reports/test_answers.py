@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 
+import numpy as np
 import pytest
 
 from benchmarks import gates
@@ -12,7 +13,7 @@ from fixtures.records import Case, EvaluationSpec, Record
 from reports.answer import answers
 from reports.context import gather
 from reports.headline import headlines
-from reports.tables import make_tables
+from reports.tables import cell, make_tables
 from tests.simulate import World, simulate
 
 WORLD = World(source_effect={"code": 0.03, "news": 0.015}, documents=12)
@@ -221,3 +222,9 @@ class TestSettings:
         assert "wanda-0.5" in shown.caption
         assert "gptq" not in shown.caption
         assert max(abs(float(q.title)) for _, squares in shown.rows for q in squares) < 0.1
+
+
+def test_equal_draws_have_one_mean_however_many_they_are():
+    cells = [cell("web", np.full((1, draws), 0.1045)) for draws in range(1, 12)]  # 10.45 points: half way between two
+    assert {(one.mean, one.sd) for one in cells[1:]} == {(0.1045, 0.0)}
+    assert cells[0].mean == 0.1045
