@@ -79,10 +79,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--store", type=Path, action="append", required=True, help="a run's folder or a bundle; repeat it"
     )
-    parser.add_argument(
-        "--spare", type=Path, action="append", default=[], metavar="STORE",
-        help="records of the same cases made another time: they judge what the stores leave unjudged; repeat it",
-    )  # fmt: skip
     parser.add_argument("--out", type=Path, help="folder of claims.json and claims.md (default: the first store)")
     parser.add_argument("--only", help="ids, e.g. A1,B5")
     parser.add_argument("--published", type=Path, help="CSV of published per-draw accuracies (claim M4)")
@@ -102,21 +98,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         figures = published(options.published or default_published())
         held = [record for path in options.store for record in records_of(path)]
         world = World(held, figures)
-        others = [record for path in options.spare for record in records_of(path)]
-        spare = World(others, figures) if others else None
         if options.replay:
             world.replays, problems = replayed(world.records, options.replay)
-            if spare:
-                spare.replays = world.replays
             print(*(f"not replayed: {problem}" for problem in problems), sep="\n", file=sys.stderr)
-        results = [r for r in judge(claims, world, spare) if not options.only or r.claim.id in wanted]
+        results = [r for r in judge(claims, world) if not options.only or r.claim.id in wanted]
     except (ClaimError, BundleError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     about: dict[str, Any] = {
         "records": len(held),
         "models": sorted({record.case["model"] for record in held}),
-        "spare records": len(others),
         "machines": sorted({str(record.environment.get("processor", "")) for record in held}),
     }
     out = options.out or options.store[0]

@@ -95,18 +95,11 @@ def load(path: Path = PATH) -> list[Claim]:
     return claims
 
 
-SPARE = "judged by the spare records"
-
-
-def judge(claims: Sequence[Claim], world: World, spare: World | None = None) -> list[Result]:
+def judge(claims: Sequence[Claim], world: World) -> list[Result]:
     """Results in the order of the claims; *replicates* and *does not* must each survive Holm's correction over the
-    family. ``spare`` holds other records of the same cases (another training of a model, say), which must not be
-    mixed with the first: a claim that cannot be judged without them is judged by them alone, and says so.
+    family.
     """
     results = [_one(claim, world) for claim in claims]
-    for k, result in enumerate(results):
-        if spare and result.verdict == NOT_RUN and (other := _one(result.claim, spare)).verdict != NOT_RUN:
-            results[k] = dataclasses.replace(other, reason=f"{other.reason}; {SPARE}")
     for family in CORRECTED:
         members = [k for k, result in enumerate(results) if result.claim.family == family]
         judged = [

@@ -99,12 +99,7 @@ def markdown(results: Sequence[Result], about: dict[str, Any]) -> str:
         "# Published claims, decided from records",
         "",
         ", ".join(f"{count[name]} {name}" for name in order)
-        + f" of {len(results)} claims; {about['records']} records"
-        + (
-            f", and {about['spare records']} spare ones for what those leave unjudged."
-            if about.get("spare records")
-            else "."
-        ),
+        + f" of {len(results)} claims; {about['records']} records.",
         "",
         "Estimates are positive in the claimed direction, with a 95 % interval; *detectable* is the smallest true "
         "effect found with power 0.8. Verdicts are taken on nll (loss on neutral text) and bpb (bits a byte of right "

@@ -427,25 +427,6 @@ def test_command_reads_stores_and_bundles(tmp_path, capsys):
     assert "neither a store" in capsys.readouterr().err
 
 
-def test_spare_records_judge_only_what_the_others_leave_unjudged(tmp_path):
-    stores = [Store(tmp_path / name) for name in ("first", "spare")]
-    for store, truth in zip(stores, (Truth(seeds=4, methods=("rtn-w4g64", "gptq-w4g64")), Truth(seeds=4)), strict=True):
-        for record in records(truth):
-            store.save(record.keys["record"], record)
-    there = ["--out", str(tmp_path), "--only", "M2,B1,A21"]
-
-    def verdicts(*more):
-        assert command.main(["--store", str(stores[0].root), *there, *more]) == 0
-        rows = json.loads((tmp_path / "claims.json").read_text())["claims"]
-        return {row["id"]: (row["verdict"], judging.SPARE in row["reason"]) for row in rows}
-
-    alone, both = verdicts(), verdicts("--spare", str(stores[1].root))
-    assert alone["A21"][0] == NOT_RUN
-    assert both["A21"][0] != NOT_RUN
-    assert {name: spare for name, (_, spare) in both.items()} == {"M2": False, "B1": True, "A21": True}
-    assert f"and {len(list(stores[1].records()))} spare ones" in (tmp_path / "claims.md").read_text()
-
-
 def test_the_papers_own_table():
     text = paper_tables(World(records(Truth(seeds=3, methods=("rtn-w4g64", "wanda-0.5")))))
     assert "smollm2-135m 44 x 512, at most" in text
