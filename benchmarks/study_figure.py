@@ -28,6 +28,7 @@ from reports.statistics.calibration_error import Bin
 from reports.svg import PLACES, canvas, series, standalone, to_svg
 
 ACROSS = 4
+SIDES = ((5, 4, "left"), (-6, -3, "right"), (5, -10, "left"))  # of a point, in points, for its name
 CURVES = {  # name: source and fit
     "the images trained on, exact": ("distilled", "exact"),
     "the images trained on, legacy": ("distilled", "legacy"),
@@ -69,6 +70,11 @@ def masking(found: Sequence[Sets], title: str) -> str:
         return to_svg(figure, title)
 
 
+def _name(ax: Any, name: str, point: Any, colour: str, side: tuple[int, int, str]) -> None:
+    (x, _), (y, _) = point
+    ax.annotate(name, (x, y), side[:2], textcoords="offset points", fontsize=7, color=colour, ha=side[2])
+
+
 def _curve(ax: Any, sets: Sets, source: str, fit: str, k: int) -> None:
     count = len(sets.first["sources"][source][fit]["test"])
     at = [_spread(sets, partial(_after, source=source, fit=fit, index=index)) for index in range(count)]
@@ -98,9 +104,11 @@ def accuracy(found: Sequence[Sets], title: str) -> str:
                 (x, dx), (y, dy) = points[sets.name]
                 colour = PLACES["soft" if sets in real else "c1" if sets.first["mdt"] else "c0"]
                 ax.errorbar(x, y, dy, dx, fmt="o", color=colour, markersize=4, linewidth=0.8)
-                name = str(sets.first["ipc"]) if sets in real else sets.label.split(" ", 1)[1]
-                place = {"xytext": (-3, -9), "ha": "right"} if sets in real else {"xytext": (5, 3)}
-                ax.annotate(name, (x, y), textcoords="offset points", fontsize=7, color=colour, **place)
+            distilled = sorted((s for s in held if s not in real), key=lambda s: -points[s.name][1][0])
+            for k, sets in enumerate(distilled):  # neighbours have their names on different sides
+                _name(ax, sets.label.split(" ", 1)[1], points[sets.name], PLACES["ink"], SIDES[k % len(SIDES)])
+            for sets in real:
+                _name(ax, str(sets.first["ipc"]), points[sets.name], PLACES["soft"], (-3, -9, "right"))
             ax.axhline(0, color=PLACES["line"], linewidth=0.8)
             ax.set_title(f"networks trained {epochs} epochs")
             ax.margins(x=0.16)
