@@ -144,7 +144,7 @@ def by_amount(world: World) -> Iterator[Sweep]:
                 {"method": method, **_amount(panel, method, held, table[-1], sources)}
                 for panel, held in zip(panels, table, strict=True)
             )
-            title = f"{label(model)}: {method}"
+            title = f"{label(model)}{panels[0].trained}: {method}"
             yield Sweep("amount", title, head, tuple(map(_amount_line, rows)), rows)
 
 
@@ -197,7 +197,9 @@ def _likeness_line(row: dict[str, Any]) -> tuple[str, ...]:
 def self_written(world: World) -> Iterator[Sweep]:
     """Damage by what the model wrote: prefix length t, share k dropped; beside real sources and the training text."""
     for view in neutral_views(world):
-        methods = [m for m in view.panel.calibrated if any(s.startswith(WRITTEN) for s in view.panel.sources([m]))]
+        methods = [
+            m for m in sorted(view.panel.calibrated) if any(s.startswith(WRITTEN) for s in view.panel.sources([m]))
+        ]
         found: dict[str, dict[str, np.ndarray]] = {}
         for method in methods:
             for source in view.panel.sources([method]):
