@@ -25,6 +25,18 @@ def calibration_error(confidence: Tensor, right: Tensor, bins: int, closed: str)
     return gaps.abs().sum(1) / confidence.shape[1]
 
 
+def binned(logits: Tensor, labels: Tensor, bins: int = 10) -> Tensor:
+    """``[nets, bins, 4]`` of ``logits [nets, n, classes]``: items, and sums of confidence, of right answers and of the
+    variance ``c (1 - c)`` of a right answer at confidence ``c``; bins closed on the left.
+    """
+    confidence, guess = logits.double().softmax(-1).max(-1)
+    number = (confidence * bins).floor().long().clamp(0, bins - 1)
+    right = (guess == labels).to(confidence.dtype)
+    parts = [torch.ones_like(confidence), confidence, right, confidence * (1 - confidence)]
+    empty = torch.zeros(len(confidence), bins, dtype=confidence.dtype, device=confidence.device)
+    return torch.stack([empty.scatter_add(1, number, part) for part in parts], -1)
+
+
 def scores(logits: Tensor, labels: Tensor, temperature: Tensor) -> Tensor:
     """``[nets, COLUMNS]`` of ``logits [nets, n, classes]`` and ``labels [n]`` at ``temperature [nets]``.
 

@@ -108,7 +108,7 @@ def study(
     """Rows of all runs of one backbone and number of images."""
     import torch
 
-    from benchmarks.confidence_scores import COLUMNS, losses, scores
+    from benchmarks.confidence_scores import COLUMNS, binned, losses, scores
     from benchmarks.study_looks import looks, spectrum
     from compressors.confidence.temperature import bisect
     from compressors.distillation import fused
@@ -127,7 +127,7 @@ def study(
     plain = scores(test, answers, ones)
     best = bisect(losses(test, answers), (len(seeds),))
     oracle = scores(test, answers, torch.tensor(best.value, device=device))
-    largest = test.double().max(-1).values
+    largest, bins = test.double().max(-1).values, binned(test, answers).tolist()
     owners = [run.seed for run in distilled.runs for _ in range(nets)]
     sources = {
         name: fits(
@@ -149,7 +149,7 @@ def study(
             "loss": recipe.loss, "epochs": recipe.epochs,
             "columns": list(COLUMNS), "none": plain[k].tolist(), "oracle": oracle[k].tolist(),
             "oracle_T": float(best.value[k]), "max_logit": [float(largest[k].mean()), float(largest[k].std())],
-            "rank_images": ranks[k // nets], "rank_features": inner_ranks[k], "looks": seen[k],
+            "rank_images": ranks[k // nets], "rank_features": inner_ranks[k], "looks": seen[k], "bins": bins[k],
             "sources": {
                 name: {fit: {key: [row[k] for row in value] for key, value in by.items()} for fit, by in found.items()}
                 for name, found in sources.items()

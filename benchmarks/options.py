@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks.grid import Overrides, parse_seeds, split_list
+from benchmarks.speed import SHAPES
 
 
 def _checked(parse: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -54,6 +55,12 @@ def _switches(text: str) -> tuple[bool, ...]:
 def _device(text: str) -> str:
     if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", text):
         raise ValueError(f"expected cpu, cuda or cuda:1, not {text!r}")
+    return text
+
+
+def _file(text: str) -> str:
+    if not Path(text).is_file():
+        raise ValueError(f"{text!r} is no file")
     return text
 
 
@@ -103,10 +110,10 @@ def add_options(parser: pytest.Parser) -> None:
     option("--strict-gates", action="store_true", help="exit status 6 if a gate is inconclusive")
     option("--update-baselines", action="store_true", help="write benchmarks/baselines/<profile>.json from this run")
     option("--shard", type=_checked(_shard), metavar="I/N", help="run the I-th of N parts of the cases")
-    option("--shape", metavar="NAME", help="speed cases: 7b (default on a GPU), smollm2-135m or small")
+    option("--shape", choices=tuple(SHAPES), help="speed cases (default: 7b on a GPU, else small)")
     option("--blocks", type=_checked(_positive), metavar="N", help="speed cases: decoder blocks of the shape")
     option("--weights", metavar="MODEL", help="speed cases: a model's own weights in place of random ones")
-    option("--text", metavar="FILE", help="speed cases: text in place of random tokens (with --weights)")
+    option("--text", type=_checked(_file), metavar="FILE", help="speed cases: text, not random tokens (with --weights)")
     option("--dry-run", action="store_true", help="print the cases and what they cost, run nothing")
 
 

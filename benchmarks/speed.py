@@ -181,13 +181,12 @@ def cost(model: Any, ids: Any, method: str, floor: float, **options: Any) -> Cos
 
 
 def table(runs: list[dict[str, Any]]) -> str:
-    """The Markdown table of pytest-benchmark's runs (``benchmarks`` in its JSON), the best run of each method."""
+    """The Markdown table of runs (``extra_info`` in pytest-benchmark's JSON), the best run of each method."""
     lines = [
         "| method | s | s a block | forward | statistics | solve | peak GiB | x floor |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for run in runs:
-        info = run["extra_info"]
+    for info in runs:
         total, stages = info["total"], [f"{info[name]:.2f}" for name in ("forward", "statistics", "solve")]
         name = f"`{info['method']}`" + (" offloaded" if info.get("offload") else "")
         cells = [name, f"{total:.2f}", f"{total / info['blocks']:.3f}", *stages]
@@ -199,8 +198,7 @@ def table(runs: list[dict[str, Any]]) -> str:
 def sweep_table(runs: list[dict[str, Any]]) -> str:
     """The Markdown table of sweeps of amounts: seconds of all amounts, of the largest alone, and their ratio."""
     lines = ["| method | amounts | all, s | of it solve | the largest alone, s | ratio |", "|---|---|---|---|---|---|"]
-    for run in runs:
-        info = run["extra_info"]
+    for info in runs:
         amounts, total, alone = info["amounts"], info["sweep"]["total"], info["largest"]["total"]
         cells = [f"`{info['method']}`", f"{amounts[0]} to {amounts[-1]} x {info['length']} ({len(amounts)})"]
         cells += [f"{total:.2f}", f"{info['sweep']['solve']:.2f}", f"{alone:.2f}", f"{total / alone:.2f}"]
@@ -208,20 +206,29 @@ def sweep_table(runs: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main(paths: list[str]) -> None:
-    """Print the tables of each JSON file that ``--benchmark-json`` wrote."""
+def main(paths: list[str]) -> int:
+    """Print the tables of each JSON file that ``--benchmark-json`` wrote; 2 if there is none, or one is none."""
+    if not paths:
+        print("python -m benchmarks.speed FILE...: files that pytest's --benchmark-json wrote", file=sys.stderr)
+        return 2
     for path in paths:
-        found = json.loads(Path(path).read_text())
-        sweeps = [run for run in found["benchmarks"] if "sweep" in run["extra_info"]]
-        runs = [run for run in found["benchmarks"] if "sweep" not in run["extra_info"]]
-        print(f"{path}, {found['datetime'][:10]}")
+        try:
+            found = json.loads(Path(path).read_text())
+            ran, date = [(run["name"], run["extra_info"]) for run in found["benchmarks"]], found["datetime"][:10]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            print(f"{path} is no file of pytest's --benchmark-json: {type(error).__name__} {error}", file=sys.stderr)
+            return 2
+        print(f"{path}, {date}")
+        sweeps, runs = ([info for _, info in ran if key in info] for key in ("sweep", "total"))
         if runs:
-            info = runs[0]["extra_info"]
-            floor = f"floor {info['floor']:.2f} s, " if info["floor"] else ""
-            print(f"{floor}{info['blocks']} blocks\n\n{table(runs)}\n")
+            floor = f"floor {runs[0]['floor']:.2f} s, " if runs[0]["floor"] else ""
+            print(f"{floor}{runs[0]['blocks']} blocks\n\n{table(runs)}\n")
         if sweeps:
-            print(f"{sweeps[0]['extra_info']['blocks']} blocks, swept\n\n{sweep_table(sweeps)}\n")
+            print(f"{sweeps[0]['blocks']} blocks, swept\n\n{sweep_table(sweeps)}\n")
+        if cut := [name for name, info in ran if not info]:
+            print(f"interrupted, so without figures: {', '.join(cut)}\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

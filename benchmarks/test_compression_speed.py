@@ -83,14 +83,16 @@ def test_an_offloaded_model_takes_12_gib(
 def dense(request: pytest.FixtureRequest, device: str) -> Any:
     """The shape, its model, how its weights are put back, calibration tokens and the floor."""
     chosen = {name: request.config.getoption(name, None) for name in ("shape", "blocks", "weights", "text")}
-    name = chosen["shape"] or ("7b" if device == "cuda" else "small")
-    if name not in SHAPES:
-        raise pytest.UsageError(f"--shape {name}: there are {', '.join(SHAPES)}")
-    shape = SHAPES[name]
+    shape = SHAPES[chosen["shape"] or ("7b" if device == "cuda" else "small")]
     blocks = chosen["blocks"] or min(4, shape.blocks)
+    if chosen["text"] and not chosen["weights"]:
+        pytest.exit("--text needs a tokenizer: name its model with --weights", pytest.ExitCode.USAGE_ERROR)
     if chosen["weights"]:
-        model, tokenizer, weights = load(chosen["weights"], device)
-        ids = random_tokens(shape)
+        try:
+            model, tokenizer, weights = load(chosen["weights"], device)
+            ids = tokenized(chosen["text"], tokenizer, shape) if chosen["text"] else random_tokens(shape)
+        except ValueError as error:
+            pytest.exit(f"--weights, --text: {error}", pytest.ExitCode.USAGE_ERROR)
     else:
         model, ids = build(shape, blocks, device)
 
@@ -100,10 +102,6 @@ def dense(request: pytest.FixtureRequest, device: str) -> Any:
         else:
             randomize(model)
 
-    if chosen["text"]:
-        if not chosen["weights"]:
-            raise pytest.UsageError("--text needs a tokenizer: name its model with --weights")
-        ids = tokenized(chosen["text"], tokenizer, shape)
     return shape, model, restore, ids, two_passes(model, ids, device)
 
 

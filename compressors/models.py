@@ -52,6 +52,7 @@ def decoder_blocks(model: nn.Module) -> list[Block]:
         prefix = f"{path}.{index}"
         found = {name: inner for name, inner in module.named_modules() if _is_linear(inner)}
         named = {f"{prefix}.{name}": inner for name, inner in {**found, **slices(module)}.items()}
+        _refuse_odd_weights(named)
         blocks.append(Block(prefix, module, named, _dense(module, list(named.values()))))
     _refuse_shared_weights(blocks)
     _refuse_mostly_dense(blocks)
@@ -105,6 +106,22 @@ def _is_transposed(module: nn.Module) -> bool:
     )
 
 
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def _refuse_odd_weights(linears: dict[str, nn.Module]) -> None:
+    for name, linear in linears.items():
+        weight = linear.fused if isinstance(linear, ExpertSlice) else linear.weight
+        if not isinstance(weight, nn.Parameter):
+            raise CompressionError(
+                f"{name}.weight is computed from other parameters (weight norm, torch.nn.utils.prune, an adapter); "
+                "merge them into plain weights first"
+            )
+        if weight.dtype not in _DTYPES:
+            known = ", ".join(str(dtype).removeprefix("torch.") for dtype in _DTYPES)
+            raise CompressionError(f"{name} has weights of {weight.dtype}; expected one of {known}")
+
+
 def _refuse_shared_weights(blocks: list[Block]) -> None:
     owner: dict[tuple[int, int], str] = {}
     for block in blocks:
@@ -156,7 +173,7 @@ def stays_dense(blocks: list[Block]) -> dict[str, dict[str, int]]:
 
 def refuse_nonfinite(model: nn.Module, blocks: list[Block]) -> None:
     """Raise ``CompressionError`` naming the first linear of a block, else the first parameter of the model, with a NaN
-    or infinite weight.
+    or infinite weight, or with none at all.
     """
     linears = {name: linear for block in blocks for name, linear in block.linears.items()}
     seen = {id(parameter_of(linear)) for linear in linears.values()}
@@ -164,6 +181,8 @@ def refuse_nonfinite(model: nn.Module, blocks: list[Block]) -> None:
     others = {name: p.detach() for name, p in model.named_parameters() if id(p) not in seen and p.is_floating_point()}
     for name, weight in {**weights, **others}.items():
         # Least and largest are NaN or infinite if any entry is; a CPU finds them ten times as fast as isfinite.
+        if weight.is_meta:
+            raise CompressionError(f"{name} is on the meta device, without values; load the model's weights first")
         if weight.numel() and not all(torch.isfinite(bound) for bound in torch.aminmax(weight)):
             raise CompressionError(f"{name} has NaN or infinite weights")
 
@@ -179,24 +198,26 @@ def checked_tokens(model: nn.Module, token_ids: Any) -> Tensor:
     except (TypeError, ValueError, RuntimeError) as error:  # None, text, rows of unequal lengths
         what = f"{type(token_ids).__name__} ({error})"
         raise CompressionError(f"token_ids: expected integers [n_sequences, sequence_length], got {what}") from None
-    if ids.ndim != 2 or ids.dtype.is_floating_point or ids.dtype == torch.bool:
+    if ids.numel() == 0:
+        raise CompressionError(f"token_ids: the calibration set is empty (shape {list(ids.shape)})")
+    if ids.ndim != 2 or ids.dtype.is_floating_point or ids.dtype.is_complex or ids.dtype == torch.bool:
         raise CompressionError(
             f"token_ids: expected integers [n_sequences, sequence_length], got {ids.dtype} {list(ids.shape)}"
         )
-    if ids.numel() == 0:
-        raise CompressionError(f"token_ids: the calibration set is empty (shape {list(ids.shape)})")
+    ids = ids.to("cpu", torch.int64)  # of unsigned integers (uint16, as token files have them) torch finds no least
     config: Any = getattr(model, "config", None)
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     spellings = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length")  # MPT has the third
     positions = next((value for name in spellings if (value := getattr(text, name, None)) is not None), None)
-    if positions is not None and ids.shape[1] > positions:
+    # XLNet says -1, for as many as you like.
+    if positions is not None and 0 < positions < ids.shape[1]:
         raise CompressionError(f"token_ids: sequences of {ids.shape[1]} tokens; the model has {positions} positions")
     vocabulary = model.get_input_embeddings().weight.shape[0]
     low, high = int(ids.min()), int(ids.max())
     if low < 0 or high >= vocabulary:
         worst = low if low < 0 else high
         raise CompressionError(f"token_ids: token {worst} is outside the model's vocabulary of {vocabulary}")
-    return ids.to("cpu", torch.int64)
+    return ids
 
 
 @contextmanager

@@ -15,7 +15,7 @@ finds that errors on calibration and on other text part ways, so both are record
 
 Deviations from the reference code: a mask is chosen once, where ``+cr`` there prunes a block again for its second pair;
 gradients are not clipped (there at a norm of 1000); training is in float32 (float64 for a float64 model) without a loss
-scaler.
+scaler; ten epochs, as in the paper (there five, and ten for OPT).
 """
 
 from __future__ import annotations

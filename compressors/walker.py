@@ -66,8 +66,10 @@ def compress(
         raise CompressionError(f"propagation {propagation!r}; expected one of {', '.join(PROPAGATIONS)}")
     if propagation == "dense" and method.suffixes:
         raise CompressionError(f"{method} trains each block on what the compressed ones before it give; use sequential")
-    if batch_size < 1:
-        raise CompressionError(f"batch_size {batch_size}; expected at least 1")
+    if type(batch_size) is not int or batch_size < 1:
+        raise CompressionError(f"batch_size {batch_size!r}; expected a whole number, at least 1")
+    if type(seed) is not int:
+        raise CompressionError(f"seed {seed!r}; expected a whole number")
     if method.calibrated and token_ids is None:
         raise CompressionError(f"{method} needs calibration data, but token_ids is None")
     ids = None if token_ids is None else models.checked_tokens(model, token_ids)
@@ -85,14 +87,21 @@ def compress(
         walk.run(ids, batch_size, seed)
         return walk
 
-    with models.for_inference(model):
-        # Reconstruction waits for the device all the time, and would train on what a failed factorization left.
-        walk = walked() if method.suffixes else without_waiting(walked, where)
     sequences, tokens = (0, 0) if ids is None else (ids.shape[0], ids.numel())
-    return CompressionReport(
-        str(method), tuple(walk.ledger.reports), clock.seconds(), peak_memory(where), propagation, len(blocks),
-        sequences, tokens, walk.plan.details | ({"kept_dense": dense} if (dense := models.stays_dense(blocks)) else {}),
-    )  # fmt: skip
+    walk: _Walk | None = None
+    try:
+        with models.for_inference(model):
+            # Reconstruction waits for the device all the time, and would train on what a failed factorization left.
+            walk = walked() if method.suffixes else without_waiting(walked, where)
+        details = walk.plan.details | ({"kept_dense": dense} if (dense := models.stays_dense(blocks)) else {})
+        return CompressionReport(
+            str(method), tuple(walk.ledger.reports), clock.seconds(), peak_memory(where), propagation, len(blocks),
+            sequences, tokens, details,
+        )  # fmt: skip
+    except BaseException:  # a Ctrl-C while the report is made
+        if walk is not None:
+            walk.restore()
+        raise
 
 
 class _Walk:
@@ -113,35 +122,35 @@ class _Walk:
         self.others: dict[int, tuple[nn.Parameter, Tensor]] = {}  # norms and biases that a block compressor changes
 
     def run(self, ids: Tensor | None, batch_size: int, seed: int) -> None:
-        with self.originals, self.visits:
-            self._run(ids, batch_size, seed)
+        try:
+            with self.originals, self.visits:  # which wait for their threads at the end
+                self._run(ids, batch_size, seed)
+        except BaseException:
+            self.restore()
+            raise
 
     def _run(self, ids: Tensor | None, batch_size: int, seed: int) -> None:
-        try:
-            captured = None
-            if ids is not None and self.method.suffixes:
-                entries = import_module(RECONSTRUCTION).reconstruct(self, ids, batch_size, seed)
-                self.plan.details["reconstruction"] = entries
+        captured = None
+        if ids is not None and self.method.suffixes:
+            entries = import_module(RECONSTRUCTION).reconstruct(self, ids, batch_size, seed)
+            self.plan.details["reconstruction"] = entries
+            self.ledger.read()
+            return
+        if ids is not None:
+            self.look_ahead(ids, batch_size)
+            self.progress(0, len(self.blocks), "capture")
+            with self.clock.stage("forward"):
+                batches = list(ids.split(batch_size))
+                by_sequence = str(self.method) if self.compress_block is not None else ""
+                captured = capture(
+                    self.model, self.blocks, batches, self.device, offload=self.offload, by_sequence=by_sequence
+                )
+        for index, block in enumerate(self.blocks):
+            with self.visits.at(block):
+                self._block(index, block, captured, 1 if ids is None else sampling_stride(*ids.shape))
+            if index == len(self.blocks) - 1:
                 self.ledger.read()
-                return
-            if ids is not None:
-                self.look_ahead(ids, batch_size)
-                self.progress(0, len(self.blocks), "capture")
-                with self.clock.stage("forward"):
-                    batches = list(ids.split(batch_size))
-                    by_sequence = str(self.method) if self.compress_block is not None else ""
-                    captured = capture(
-                        self.model, self.blocks, batches, self.device, offload=self.offload, by_sequence=by_sequence
-                    )
-            for index, block in enumerate(self.blocks):
-                with self.visits.at(block):
-                    self._block(index, block, captured, 1 if ids is None else sampling_stride(*ids.shape))
-                if index == len(self.blocks) - 1:
-                    self.ledger.read()
-                self.progress(index + 1, len(self.blocks), "done")
-        except BaseException:
-            self._restore()
-            raise
+            self.progress(index + 1, len(self.blocks), "done")
 
     def look_ahead(self, ids: Tensor, batch_size: int) -> None:
         """The dense pre-passes that the algorithm and its base ask for."""
@@ -276,7 +285,9 @@ class _Walk:
             self.ledger.read()
             raise
 
-    def _restore(self) -> None:
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Every weight as it was."""
         self.visits.restore()
         for parameter, original in self.others.values():
             parameter.detach().copy_(original)

@@ -15,6 +15,10 @@ from reports.drawing import to_csv
 from reports.numbers import signed
 
 FIGURES = ("accuracy", "ece", "ece15", "adaptive", "classwise", "mce", "nll", "brier", "gap", "aurc")
+NOTE = (
+    "95 %: of ECE, bootstrap over the test images; by chance: the ECE that a perfectly calibrated model, as sure as "
+    "this one, would show on as many images."
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class DistilledRow:
     """``trained`` is what the networks learned from; ``calibrator`` and ``source`` are empty where nothing is fitted.
 
     ``figures`` by name: shares, except ``nll`` (nats) and ``brier`` (0 to 2). ``gap`` is confidence minus accuracy.
+    ``interval``: of ECE over resampled test images; ``bias``: the ECE of a perfectly calibrated model that is as sure.
     ``temperature``: the median; ``clamped``: networks whose temperature is a bound. ``share`` of published iterations.
     """
 
@@ -39,6 +44,8 @@ class DistilledRow:
     sets: int
     nets: int
     figures: dict[str, Spread]
+    interval: tuple[float, float]
+    bias: float
     temperature: float | None
     clamped: int
     share: float | None
@@ -90,9 +97,11 @@ def distilled_tables(records: Sequence[Record]) -> list[DistilledTable]:
 def _table(model: str, groups: dict[tuple[str, str, str], list[Record]]) -> DistilledTable:
     rows = [_row(*key, members) for key, members in sorted(groups.items())]
     head = ["trained", "calibrator", "source", "sets", "nets", "temperature", "clamped", "share"]
-    names = head + [f"{name}{end}" for name in FIGURES for end in ("", "_sd")]
+    names = [*head, *(f"{name}{end}" for name in FIGURES for end in ("", "_sd")), "ece_low", "ece_high", "ece_bias"]
     lines = [
-        [getattr(row, name) for name in head] + [v for n in FIGURES for v in (row.figures[n].mean, row.figures[n].sd)]
+        [getattr(row, name) for name in head]
+        + [v for n in FIGURES for v in (row.figures[n].mean, row.figures[n].sd)]
+        + [*row.interval, row.bias]
         for row in rows
     ]
     return DistilledTable(model, rows, _budget(groups), to_csv(names, lines))
@@ -110,10 +119,30 @@ def _row(trained: str, calibrator: str, source: str, records: Sequence[Record]) 
     temperatures = [t for record in records for t in record.checks.get("temperature", [])]
     clamped = sum(sum(record.checks.get("clamped", [])) for record in records)
     share = records[0].compression.get("share")
+    sure, right = _answers(records)
+    interval = statistics.bootstrap_error(sure, right)
+    bias = float(np.mean([statistics.bias_of_perfect(one, 10, "left", draws=10) for one in sure]))
     middle = float(np.median(temperatures)) if temperatures else None
     return DistilledRow(
-        trained, calibrator, source, len(records), len(records[0].tasks), figures, middle, clamped, share
+        trained,
+        calibrator,
+        source,
+        len(records),
+        len(records[0].tasks),
+        figures,
+        interval,
+        bias,
+        middle,
+        clamped,
+        share,
     )
+
+
+def _answers(records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:
+    """Confidence and rightness ``[networks, images]`` of all networks: they are asked the same test images."""
+    rows = [np.asarray(scores.loglikelihoods, float) for record in records for scores in record.tasks.values()]
+    right = [np.asarray(scores.correct, float) for record in records for scores in record.tasks.values()]
+    return np.exp(np.stack([row.max(1) for row in rows])), np.stack(right)
 
 
 def _budget(groups: dict[tuple[str, str, str], list[Record]]) -> str:
@@ -137,18 +166,25 @@ def percent(spread: Spread, digits: int = 1) -> str:
 def markdown(table: DistilledTable) -> str:
     """Points, but NLL in nats and Brier from 0 to 2."""
     lines = [
-        "| trained on | calibrator | fitted on | accuracy | ECE | confidence − accuracy | NLL | Brier | T |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| trained on | calibrator | fitted on | accuracy | ECE | 95 % | by chance | confidence − accuracy | NLL | "
+        "Brier | T |",
+        "|---" * 11 + "|",
     ]
     for row in table.rows:
         f = row.figures
         clamped = f" ({row.clamped} clamped)" if row.clamped else ""
         warm = "" if row.temperature is None else f"{row.temperature:.2f}{clamped}"
         cells = [row.trained, row.calibrator or "–", row.source or "–", percent(f["accuracy"]), percent(f["ece"])]
+        cells += [between(row.interval), f"{100 * row.bias:.1f}"]
         cells += [signed(100 * f["gap"].mean, 1), f"{f['nll'].mean:.3f}", f"{f['brier'].mean:.3f}", warm]
         lines.append("| " + " | ".join(cells) + " |")
-    note = "Means over distilled sets ± SD between them; ECE: ten bins closed on the left."
+    note = f"Means over distilled sets ± SD between them; ECE: ten bins closed on the left. {NOTE}"
     return "\n".join(lines) + f"\n\n{note} Budget: {table.budget or 'no distillation'}."
+
+
+def between(interval: tuple[float, float], digits: int = 1) -> str:
+    """``"11.9–12.8"`` in points."""
+    return "–".join(f"{100 * end:.{digits}f}" for end in interval)
 
 
 def text_lines(table: DistilledTable) -> list[str]:

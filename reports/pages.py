@@ -89,6 +89,8 @@ def html(context: Context) -> str:
         perplexity_words=WORDS,
         percent=percent,
         points=distilled.percent,
+        between=distilled.between,
+        ece_note=distilled.NOTE,
         light=LIGHT,
         dark=DARK,
         gate_order=sorted(context.verdicts, key=lambda v: (ORDER.index(v.outcome), v.gate)),

@@ -13,12 +13,14 @@ import numpy as np
 from benchmarks.claims.common import Settings, gather
 from benchmarks.claims.distilled import (
     DECIDING,
-    ECE,
     Row,
     Sets,
     _after,
+    _beyond,
     _masked,
     _paired,
+    _plain,
+    as_many,
     control,
     decided,
     distilled,
@@ -27,6 +29,7 @@ from benchmarks.claims.distilled import (
     twins,
 )  # fmt: skip
 from benchmarks.claims.evidence import Cell, Effect, Exact, Order
+from benchmarks.claims.proper import ECE, contrary
 from benchmarks.claims.world import World
 from reports.statistics.group_contrast import group_contrast
 
@@ -34,10 +37,6 @@ BACKBONES = ("dc", "dsa", "mtt", "rtp")  # those that the paper says it holds fo
 TREATMENTS = ("+mdt", "+mixup", "+cutmix", "+cutout")
 REGRET = 0.5  # points of ECE
 MATCHED_SOURCE = "real-matched"
-
-
-def plain_ece(row: Row) -> float:
-    return 100 * row["none"][ECE]
 
 
 def absent(name: str, why: str) -> Cell:
@@ -56,15 +55,17 @@ def each_backbone(world: World, settings: Settings) -> list[Cell]:
 def gain_by_count(world: World, settings: Settings) -> list[Cell]:
     """C9: gain of MTS (honest ratio) over exact TS, %, at one image a class minus that at more, paired by seed."""
 
-    def relative(row: Row) -> float:
-        plain = _after(row, MATCHED_SOURCE, "exact", 0)
-        return 100 * (plain - _masked(row, MATCHED_SOURCE, "exact", "honest")) / plain
+    def relative(row: Row, column: int = ECE) -> float:
+        plain = _after(row, MATCHED_SOURCE, "exact", 0, column)
+        return 100 * (plain - _masked(row, MATCHED_SOURCE, "exact", "honest", column)) / plain
 
     def cells() -> Iterator[Cell]:
         for one, more in counts(distilled(world)):
             if sorted(more.rows) == sorted(one.rows) and one.has(MATCHED_SOURCE) and more.has(MATCHED_SOURCE):
                 evidence = _paired(one.values(relative) - more.values(relative))
-                yield shorter(one, more).cell(evidence, "% of the ECE", more=f"{one.name} minus {more.name}")
+                against = contrary(partial(_beyond, one, relative, more, relative))
+                name = f"{one.name} minus {more.name}"
+                yield shorter(one, more).cell(evidence, "% of the ECE", more=name, contrary=against)
 
     return decided(cells())
 
@@ -118,14 +119,19 @@ def _fall(among: Sequence[Sets], controls: Sequence[Sets | None]) -> Cell:
     for other, w in zip(controls, weights, strict=True):
         if other:  # one control may stand beside two counts, and is still one group
             weight[id(other)] = (other, weight.get(id(other), (other, 0.0))[1] - float(w))
-    groups = [(sets.values(plain_ece), w) for sets, w in weight.values()]
+    groups = [(sets.values(_plain), w) for sets, w in weight.values()]
+
+    def fall(column: int) -> float:
+        return sum(w * sets.mean(_plain, column) for sets, w in weight.values())
+
     evidence = Effect(group_contrast([values for values, _ in groups], [w for _, w in groups]))
     names = ", ".join(other.name for other in controls if other)
-    detail = "; ".join(f"{sets.name} {sets.values(plain_ece).mean():.1f}" for sets in among)
+    detail = "; ".join(f"{sets.name} {sets.values(_plain).mean():.1f}" for sets in among)
     what = f"over {', '.join(str(sets.first['ipc']) for sets in among)} images a class"
     beyond = f"{what}, beyond controls" if names else what
     detail += f"; controls {names}" if names else ""
-    return shorter(*among).cell(evidence, "points of ECE a tenfold", detail=detail, more=beyond)
+    unit = "points of ECE a tenfold"
+    return shorter(*among).cell(evidence, unit, detail=detail, more=beyond, contrary=contrary(fall))
 
 
 def concentrated_spectra(world: World, settings: Settings) -> list[Cell]:
@@ -134,15 +140,18 @@ def concentrated_spectra(world: World, settings: Settings) -> list[Cell]:
     def cells() -> Iterator[Cell]:
         everything = studies(world)
         for sets in distilled(world):
-            wanted = {"backbone": "random", "model": sets.first["model"], "ipc": sets.first["ipc"]}
-            same = [s for s in everything if all(s.first[k] == v for k, v in wanted.items())]
-            if not same or sets.first["mdt"]:
+            other = as_many(sets, everything)
+            if not other or sets.first["mdt"]:
                 continue
             for what in ("images", "features"):
                 name = f"rank_{what}"
-                if all(s.first.get(name) is not None for s in (sets, same[0])):
-                    groups = [s.values(itemgetter(name)) for s in (same[0], sets)]
-                    yield sets.cell(Effect(group_contrast(groups, [1, -1])), "effective rank", more=what)
+                if all(s.first.get(name) is not None for s in (sets, other)):
+                    groups = [s.values(itemgetter(name)) for s in (other, sets)]
+                    detail = f"against {other.name}, {other.first['epochs']} epochs"
+                    # What networks make of images depends on how they were trained; the images do not.
+                    beside = what == "features" and other.first["epochs"] != sets.first["epochs"]
+                    evidence = Effect(group_contrast(groups, [1, -1]))
+                    yield sets.cell(evidence, "effective rank", detail=detail, more=what, shown_only=beside)
 
     return decided(cells())
 
@@ -246,13 +255,13 @@ def treatments_ordered(world: World, settings: Settings) -> list[Cell]:
             same = [sets for sets in found if sets and sorted(sets.rows) == sorted(plain.rows)]
             if "+" in name or name.startswith("random") or len(same) < len(TREATMENTS):
                 continue
-            ranked = sorted(same, key=lambda sets: float(sets.values(plain_ece).mean()))
-            pairs = [_paired(b.values(plain_ece) - a.values(plain_ece)) for a, b in combinations(ranked, 2)]
-            means = ", ".join(f"{s.name.split('+')[1]} {s.values(plain_ece).mean():.1f}" for s in ranked)
+            ranked = sorted(same, key=lambda sets: float(sets.values(_plain).mean()))
+            pairs = [_paired(b.values(_plain) - a.values(_plain)) for a, b in combinations(ranked, 2)]
+            means = ", ".join(f"{s.name.split('+')[1]} {s.values(_plain).mean():.1f}" for s in ranked)
             yield plain.cell(
                 Order(pairs, [s.name for s in ranked]),
                 "points of ECE",
-                detail=f"{means}; none {plain.values(plain_ece).mean():.1f}",
+                detail=f"{means}; none {plain.values(_plain).mean():.1f}",
             )
 
     return decided(cells())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from benchmarks.claims.common import Settings
 from benchmarks.claims.distilled import (
-    ACCURACY,
     DECIDING,
     MATCHED,
     Row,
@@ -19,11 +19,11 @@ from benchmarks.claims.distilled import (
 )
 from benchmarks.claims.distilled_more import absent
 from benchmarks.claims.evidence import Cell, Effect
+from benchmarks.claims.proper import ACCURACY, CLASSWISE, contrary
 from benchmarks.claims.world import World
 from benchmarks.probes.sets import REMOVED
 from reports.statistics.group_contrast import group_contrast
 
-CLASSWISE = 6  # column of the scores
 NETWORKS = ("resnet18", "vit")  # the claim is about both
 SLOWER, PASSES = 1.1, 10  # times the seconds without MDT; forward passes of MTS beyond TS
 
@@ -72,15 +72,17 @@ def _controls(sets: Sets, among: Sequence[Sets]) -> Iterator[tuple[str, Sets]]:
 def uneven_is_worse(world: World, settings: Settings) -> list[Cell]:
     """C21: class-wise ECE, uncalibrated, of imbalanced sets minus that of balanced ones of the same size."""
 
-    def difference(row: Row) -> float:
-        return 100 * (row["scores"]["imbalanced"][CLASSWISE] - row["scores"]["balanced"][CLASSWISE])
+    def difference(row: Row, column: int = CLASSWISE) -> float:
+        return 100 * (row["scores"]["imbalanced"][column] - row["scores"]["balanced"][column])
 
     def cells() -> Iterator[Cell]:
         for sets in studies(world, "imbalance"):
             right = {name: 100 * sets.values(_right(name)).mean() for name in ("imbalanced", "balanced")}
             detail = f"accuracy {right['imbalanced']:.1f} and {right['balanced']:.1f}"
             beside = sets.first["backbone"] == "random"
-            yield sets.cell(_paired(sets.values(difference)), "points of ECE", 0.0, detail, shown_only=beside)
+            against = contrary(partial(sets.mean, difference), CLASSWISE)
+            evidence = _paired(sets.values(difference))
+            yield sets.cell(evidence, "points of ECE", 0.0, detail, shown_only=beside, contrary=against)
 
     return decided(cells())
 

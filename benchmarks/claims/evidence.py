@@ -247,6 +247,7 @@ class Cell:
     rule: str = ""  # instead of the claim's
     rederived: bool = False  # of a method without published code: a negative finding may be ours
     cut: bool = False  # made with less than the published budget: no verdict can be taken on it
+    contrary: str = ""  # what moves the other way, and must not for a verdict to be taken on it
 
     @property
     def share(self) -> float | None:

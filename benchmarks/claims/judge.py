@@ -171,13 +171,13 @@ def _against(claim: Claim, kept: Iterable[tuple[Cell, str]], outcome: str) -> fl
 
 def _p_against(claim: Claim, cell: Cell) -> float:
     """1 for a cell that cannot say *does not*, whatever its figures are."""
-    if cell.cut or cell.rederived:
+    if cell.cut or cell.contrary or cell.rederived:
         return 1.0
     return rules.p_against(cell.rule or claim.rule, cell.evidence, cell.margin)
 
 
 def _decide(claim: Claim, cell: Cell) -> str:
-    if cell.cut:
+    if cell.cut or cell.contrary:
         return CANNOT_TELL
     verdict = rules.decide(cell.rule or claim.rule, cell.evidence, cell.margin)
     return CANNOT_TELL if cell.rederived and verdict == DOES_NOT else verdict

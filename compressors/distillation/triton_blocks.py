@@ -36,10 +36,12 @@ def _convolved(
 ):  # fmt: skip
     """The first convolution at corner (a, b), ``[POOLED, BLOCK]``; ``w [nets, width, CHANNELS * 9]``."""
     y = tl.zeros((ROWS, COLS), tl.float32)
-    for tap in tl.static_range(CHANNELS * 9):
-        pixel = _patch(x, n, p, a, b, tap // 9, tap % 9 // 3, tap % 3, SIDE, CHANNELS, ROWS)
-        weight = tl.load(w + (net * width + c) * (CHANNELS * 9) + tap, mask=c < width, other=0.0).to(tl.float32)
-        y += pixel[:, None] * weight[None, :]
+    # Channels are a loop and not copies of its body, here and below: three channels took minutes to compile.
+    for channel in range(CHANNELS):
+        for tap in tl.static_range(9):
+            pixel = _patch(x, n, p, a, b, channel, tap // 3, tap % 3, SIDE, CHANNELS, ROWS)
+            at = w + (net * width + c) * (CHANNELS * 9) + channel * 9 + tap
+            y += pixel[:, None] * tl.load(at, mask=c < width, other=0.0).to(tl.float32)[None, :]
     return y
 
 
@@ -194,22 +196,25 @@ def first_backward(
     d0, d1, d2, d3, of_scale, of_shift = _backward(x0, x1, x2, x3, g, s, t, rate, p, SIDE)
     if WEIGHTS:
         at = parts + n * (CHANNELS * 9 + 2) * width + c
-        for tap in tl.static_range(CHANNELS * 9):
-            of_w = d0 * _patch(x, n, p, 0, 0, tap // 9, tap % 9 // 3, tap % 3, SIDE, CHANNELS, POOLED)[:, None]
-            of_w += d1 * _patch(x, n, p, 0, 1, tap // 9, tap % 9 // 3, tap % 3, SIDE, CHANNELS, POOLED)[:, None]
-            of_w += d2 * _patch(x, n, p, 1, 0, tap // 9, tap % 9 // 3, tap % 3, SIDE, CHANNELS, POOLED)[:, None]
-            of_w += d3 * _patch(x, n, p, 1, 1, tap // 9, tap % 9 // 3, tap % 3, SIDE, CHANNELS, POOLED)[:, None]
-            tl.store(at + tap * width, tl.sum(of_w, 0), mask=c < width)
+        for channel in range(CHANNELS):
+            for tap in tl.static_range(9):
+                of_w = d0 * _patch(x, n, p, 0, 0, channel, tap // 3, tap % 3, SIDE, CHANNELS, POOLED)[:, None]
+                of_w += d1 * _patch(x, n, p, 0, 1, channel, tap // 3, tap % 3, SIDE, CHANNELS, POOLED)[:, None]
+                of_w += d2 * _patch(x, n, p, 1, 0, channel, tap // 3, tap % 3, SIDE, CHANNELS, POOLED)[:, None]
+                of_w += d3 * _patch(x, n, p, 1, 1, channel, tap // 3, tap % 3, SIDE, CHANNELS, POOLED)[:, None]
+                tl.store(at + (channel * 9 + tap) * width, tl.sum(of_w, 0), mask=c < width)
         tl.store(at + CHANNELS * 9 * width, of_scale, mask=c < width)
         tl.store(at + (CHANNELS * 9 + 1) * width, of_shift, mask=c < width)
     if IMAGES:
         block = tl.program_id(1)
         blocks = tl.num_programs(1)
-        for tap in tl.static_range(CHANNELS * 9):
-            _scatter(columns, d0, w, n, net, p, c, 0, 0, tap, block, blocks, SIDE, width, CHANNELS * 9)
-            _scatter(columns, d1, w, n, net, p, c, 0, 1, tap, block, blocks, SIDE, width, CHANNELS * 9)
-            _scatter(columns, d2, w, n, net, p, c, 1, 0, tap, block, blocks, SIDE, width, CHANNELS * 9)
-            _scatter(columns, d3, w, n, net, p, c, 1, 1, tap, block, blocks, SIDE, width, CHANNELS * 9)
+        for channel in range(CHANNELS):
+            for k in tl.static_range(9):
+                tap = channel * 9 + k
+                _scatter(columns, d0, w, n, net, p, c, 0, 0, tap, block, blocks, SIDE, width, CHANNELS * 9)
+                _scatter(columns, d1, w, n, net, p, c, 0, 1, tap, block, blocks, SIDE, width, CHANNELS * 9)
+                _scatter(columns, d2, w, n, net, p, c, 1, 0, tap, block, blocks, SIDE, width, CHANNELS * 9)
+                _scatter(columns, d3, w, n, net, p, c, 1, 1, tap, block, blocks, SIDE, width, CHANNELS * 9)
 
 
 @triton.jit

@@ -138,15 +138,17 @@ def first_tangent_backward(
     d0, d1, d2, d3, f0, f1, f2, f3 = _moved_backward(e0, e1, e2, e3, x0, x1, x2, x3, g, h, s, t, rate, growth, p, SIDE)
     block = 2 * tl.program_id(1)
     blocks = 2 * tl.num_programs(1)
-    for tap in tl.static_range(CHANNELS * 9):
-        _scatter(columns, f0, w, n, net, p, c, 0, 0, tap, block, blocks, SIDE, width, CHANNELS * 9)
-        _scatter(columns, f1, w, n, net, p, c, 0, 1, tap, block, blocks, SIDE, width, CHANNELS * 9)
-        _scatter(columns, f2, w, n, net, p, c, 1, 0, tap, block, blocks, SIDE, width, CHANNELS * 9)
-        _scatter(columns, f3, w, n, net, p, c, 1, 1, tap, block, blocks, SIDE, width, CHANNELS * 9)
-        _scatter(columns, d0, v, n, own, p, c, 0, 0, tap, block + 1, blocks, SIDE, width, CHANNELS * 9)
-        _scatter(columns, d1, v, n, own, p, c, 0, 1, tap, block + 1, blocks, SIDE, width, CHANNELS * 9)
-        _scatter(columns, d2, v, n, own, p, c, 1, 0, tap, block + 1, blocks, SIDE, width, CHANNELS * 9)
-        _scatter(columns, d3, v, n, own, p, c, 1, 1, tap, block + 1, blocks, SIDE, width, CHANNELS * 9)
+    for channel in range(CHANNELS):
+        for k in tl.static_range(9):
+            tap = channel * 9 + k
+            _scatter(columns, f0, w, n, net, p, c, 0, 0, tap, block, blocks, SIDE, width, CHANNELS * 9)
+            _scatter(columns, f1, w, n, net, p, c, 0, 1, tap, block, blocks, SIDE, width, CHANNELS * 9)
+            _scatter(columns, f2, w, n, net, p, c, 1, 0, tap, block, blocks, SIDE, width, CHANNELS * 9)
+            _scatter(columns, f3, w, n, net, p, c, 1, 1, tap, block, blocks, SIDE, width, CHANNELS * 9)
+            _scatter(columns, d0, v, n, own, p, c, 0, 0, tap, block + 1, blocks, SIDE, width, CHANNELS * 9)
+            _scatter(columns, d1, v, n, own, p, c, 0, 1, tap, block + 1, blocks, SIDE, width, CHANNELS * 9)
+            _scatter(columns, d2, v, n, own, p, c, 1, 0, tap, block + 1, blocks, SIDE, width, CHANNELS * 9)
+            _scatter(columns, d3, v, n, own, p, c, 1, 1, tap, block + 1, blocks, SIDE, width, CHANNELS * 9)
 
 
 @triton.jit

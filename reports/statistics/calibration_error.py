@@ -124,6 +124,26 @@ def bootstrap(
     return float(low), float(high)
 
 
+def bootstrap_error(
+    confidence: ArrayLike, correct: ArrayLike, bins: int = 10, seed: int = 0, resamples: int = 200, level: float = 0.95
+) -> tuple[float, float]:
+    """:func:`bootstrap` of the mean ECE (rule ``left``) of several models that answered the same items, ``[models, n]``
+    both: their items are resampled together. Centred at the error itself: resampling adds bias of its own.
+    """
+    given, right = np.atleast_2d(np.asarray(confidence, float)), np.atleast_2d(np.asarray(correct, float))
+    random, n = np.random.default_rng(seed), given.shape[1]
+    times = np.vstack([np.ones(n), random.multinomial(n, np.full(n, 1 / n), resamples)])  # the items as they are first
+    total = np.zeros(resamples + 1)
+    for one, answers in zip(given, right, strict=True):
+        number = np.clip(np.floor(one * bins).astype(int), 0, bins - 1)
+        gaps = np.zeros((n, bins))
+        gaps[np.arange(n), number] = answers - one
+        total += np.abs(times @ gaps).sum(1) / n
+    found, *drawn = total / len(given)
+    low, high = found + np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]) - np.mean(drawn)
+    return float(low), float(high)
+
+
 def bias_of_perfect(
     confidence: ArrayLike, bins: int = 10, rule: str = "width", seed: int = 0, draws: int = 50
 ) -> float:

@@ -23,6 +23,21 @@ def refused(model, words, method="wanda-0.5", ids=None, **options):
     assert same_weights(*({name: value.nan_to_num(7.0) for name, value in state.items()} for state in (before, after)))
 
 
+def test_weights_that_are_computed_are_refused():
+    model = tiny_llama()
+    torch.nn.utils.parametrizations.weight_norm(model.model.layers[1].mlp.up_proj)
+    refused(model, r"layers\.1\.mlp\.up_proj\.weight is computed from other parameters")
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])
+def test_weights_of_other_dtypes_are_refused(dtype):
+    model = tiny_llama()
+    linear = model.model.layers[0].mlp.up_proj
+    linear.weight = torch.nn.Parameter(linear.weight.detach().to(dtype), requires_grad=False)
+    with pytest.raises(CompressionError, match=rf"mlp\.up_proj has weights of {dtype}; expected one of float16"):
+        compressors.compress(model, tokens(), "rtn-w4g16")
+
+
 def test_sequences_longer_than_mpt_can_run():
     refused(tiny("mpt", max_seq_len=16), "sequences of 32 tokens; the model has 16 positions")
 

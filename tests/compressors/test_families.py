@@ -181,6 +181,7 @@ REFUSED = [
         r"what enters rwkv\.blocks\.6 is not what rwkv\.blocks\.5 puts out",
     ),
     ("xlm", {"emb_dim": 64}, "wanda-0.5", "computes something between them"),
+    ("xlnet", {"d_inner": 96}, "wanda-0.5", "is no linear .* would stay dense"),
     ("zamba", {}, "wanda-0.5", r"shared_transf\.self_attn\.q_proj share one weight"),
     ("zaya", {"num_hidden_layers": 3}, "wanda-0.5", r"layers\.1 is given something that depends on what earlier"),
     ("gemma3n_text", {}, "awq-w4g-1", r"are \[2, 6, 32, 64\]; methods that see linears alone work"),

@@ -159,7 +159,7 @@ def test_cuda_sees_no_synchronising_call_within_a_block(method, monkeypatch):
     main = threading.get_ident()
 
     def note(message, category, filename, lineno, *rest):
-        if threading.get_ident() == main and "synchronizing" in str(message):
+        if threading.get_ident() == main and "called a synchronizing" in str(message):
             asked.append(f"{filename}:{lineno}: {message}")
 
     def block(self, index, *args, **kwargs):

@@ -8,7 +8,7 @@ import torch
 import transformers
 
 import compressors
-from compressors import CompressionError, MethodError, models, wanda
+from compressors import CompressionError, MethodError, models, offload, walker, wanda
 from compressors.clock import Clock
 from compressors.masks import smallest
 from compressors.observe import Observer
@@ -155,6 +155,20 @@ def test_tokens_come_as_arrays_too():
     assert same_weights(weights_of(first), weights_of(second))
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.uint64])
+def test_tokens_of_any_integers(dtype):
+    first, second = tiny_llama(), tiny_llama()
+    compressors.compress(first, tokens(), "wanda-0.5")
+    compressors.compress(second, tokens().numpy().astype(dtype), "wanda-0.5")
+    assert same_weights(weights_of(first), weights_of(second))
+
+
+@pytest.mark.parametrize("method", ["wanda-0.5", "rtn-w4g16"])
+def test_a_model_without_values_is_refused(method):
+    with pytest.raises(CompressionError, match=r"q_proj is on the meta device, without values"):
+        compressors.compress(tiny_llama().to("meta"), tokens(), method)
+
+
 def test_tied_embeddings_stay_dense_and_tied():
     model = tiny_llama(tie_word_embeddings=True)
     before = model.get_input_embeddings().weight.detach().clone()
@@ -200,6 +214,8 @@ def test_the_report_knows_time_and_progress():
 REFUSED = [
     ({"token_ids": None}, CompressionError, "token_ids is None"),
     ({"token_ids": tokens()[:0]}, CompressionError, "empty"),
+    ({"token_ids": []}, CompressionError, "empty"),
+    ({"token_ids": tokens().to(torch.complex64)}, CompressionError, "integers"),
     ({"token_ids": [[1, 2], [3]]}, CompressionError, r"\[n_sequences, sequence_length\], got list"),
     ({"token_ids": tokens()[0]}, CompressionError, r"\[n_sequences, sequence_length\]"),
     ({"token_ids": tokens().float()}, CompressionError, "integers"),
@@ -210,6 +226,10 @@ REFUSED = [
     ({"method": "wandb-0.5"}, MethodError, "wanda-0.5"),
     ({"propagation": "dence"}, CompressionError, "sequential, dense"),
     ({"batch_size": 0}, CompressionError, "at least 1"),
+    ({"batch_size": 2.5}, CompressionError, "batch_size 2.5; expected a whole number"),
+    ({"batch_size": "8"}, CompressionError, "expected a whole number"),
+    ({"seed": None}, CompressionError, "seed None; expected a whole number"),
+    ({"device": "meta"}, CompressionError, "device 'meta': "),
 ]
 
 
@@ -264,6 +284,23 @@ def test_blocks_that_share_a_weight_are_refused():
 def test_a_model_without_blocks_is_refused():
     with pytest.raises(CompressionError, match="no list of decoder blocks"):
         compressors.compress(torch.nn.Linear(4, 4), None, "rtn-w4g4")
+
+
+@pytest.mark.parametrize("method", ["wanda-0.5", "awq-w4g16", "wanda-0.5:epochs=1+br"])
+@pytest.mark.parametrize("moment", ["report", "threads"])
+def test_an_interrupt_after_the_last_block_leaves_the_model_as_it_was(moment, method, monkeypatch):
+    model = tiny_llama()
+    before = weights_of(model)
+
+    def interrupt(*args):
+        assert not same_weights(before, weights_of(model))
+        raise KeyboardInterrupt
+
+    where, name = (walker, "peak_memory") if moment == "report" else (offload.Visits, "__exit__")
+    monkeypatch.setattr(where, name, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        compressors.compress(model, tokens(), method)
+    assert same_weights(before, weights_of(model))
 
 
 def test_hooks_and_forwards_are_put_back():

@@ -91,6 +91,26 @@ def test_bootstrap_covers_and_repeats():
     assert (low, high) == S.bootstrap(S.signed_gap, confidence, right, seed=3, resamples=300)
 
 
+def test_networks_that_saw_the_same_images_are_resampled_together():
+    random = np.random.default_rng(1)
+    confidence = random.random((3, 400))
+    right = random.random((3, 400)) < 0.6 * confidence
+    low, high = S.bootstrap_error(confidence, right, seed=2, resamples=400)
+
+    def mean(sure, answers):
+        return np.mean(
+            [S.expected_calibration_error(*pair, 10, "left") for pair in zip(sure.T, answers.T, strict=True)]
+        )
+
+    assert low < mean(confidence.T, right.T) < high
+    plain = S.bootstrap(mean, confidence.T, right.T, seed=3, resamples=400)
+    assert high - low == pytest.approx(plain[1] - plain[0], rel=0.15)
+    assert (low + high) / 2 < sum(plain) / 2  # without what resampling adds to the error
+    one = S.bootstrap_error(confidence[0], right[0], seed=2)
+    assert one == S.bootstrap_error(confidence[:1], right[:1], seed=2)
+    assert one[1] - one[0] > high - low  # three networks' mean is surer
+
+
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="NaN"):
         S.reliability([float("nan")], [1])

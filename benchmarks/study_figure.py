@@ -1,0 +1,171 @@
+"""The rows of `benchmarks.distillation_study` as figures: ``python -m benchmarks.study_figure FOLDER -o FOLDER``.
+
+``<network>-masking.svg``: ECE over the mask ratio, by what was calibrated on and how. ``<network>-accuracy.svg``:
+over-confidence over accuracy, distilled images beside random real ones. ``<network>-reliability.svg``: accuracy over
+confidence, of studies whose rows have bins. Points; means over distilled sets with their SD.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.claims.distilled import _after, studies
+from benchmarks.claims.distilled_sets import Row, Sets
+from benchmarks.claims.proper import ACCURACY, ECE, GAP
+from benchmarks.claims.world import World
+from benchmarks.study_records import read_studies, to_records
+from reports.drawing import WIDTH, fitted
+from reports.reliability import Line, pages
+from reports.statistics.calibration_error import Bin
+from reports.svg import PLACES, canvas, series, standalone, to_svg
+
+ACROSS = 4
+SIDES = ((5, 4, "left"), (-6, -3, "right"), (5, -10, "left"))  # of a point, in points, for its name
+CURVES = {  # name: source and fit
+    "the images trained on, exact": ("distilled", "exact"),
+    "the images trained on, legacy": ("distilled", "legacy"),
+    "as many held out, exact": ("real-matched", "exact"),
+}
+
+
+def _spread(sets: Sets, of: Callable[[Row], float]) -> tuple[float, float]:
+    values = sets.values(of)
+    return float(values.mean()), float(values.std(ddof=1))
+
+
+def _none(column: int) -> Callable[[Row], float]:
+    return lambda row: 100 * float(row["none"][column])
+
+
+def masking(found: Sequence[Sets], title: str) -> str:
+    """A panel a cell: test ECE over the mask ratio; dashed: uncalibrated, dotted: at the best temperature."""
+    down = -(-len(found) // ACROSS)
+    with canvas(WIDTH, 0.6 + 1.9 * down, down, ACROSS, sharex=True, sharey=True) as (figure, axes):
+        for ax in axes.flat[len(found) :]:
+            ax.set_visible(False)
+        for ax, sets in zip(axes.flat, found, strict=False):
+            for k, (source, fit) in enumerate(CURVES.values()):
+                if sets.has(source):
+                    _curve(ax, sets, source, fit, k)
+            for of, dashes in ((_none(ECE), (4, 3)), (lambda row: 100 * row["oracle"][ECE], (1, 2))):
+                ax.axhline(_spread(sets, of)[0], color=PLACES["soft"], linewidth=0.9, linestyle=(0, dashes))
+            ax.set_title(fitted(sets.label.split(" ", 1)[1], WIDTH / ACROSS - 0.2), fontsize=8.5)
+            ax.grid(True, axis="y")
+        axes[0, 0].set_ylim(bottom=0)  # of all: they share it
+        for ax in axes.flat[max(0, len(found) - ACROSS) : len(found)]:
+            ax.tick_params(labelbottom=True)
+            ax.set_xlabel("share masked")
+        for ax in axes[:, 0]:
+            ax.set_ylabel("ECE, points")
+        handles = axes.flat[0].get_lines()[: len(CURVES)]
+        figure.legend(handles, list(CURVES), loc="outside upper left", ncols=len(CURVES), handlelength=1.6)
+        return to_svg(figure, title)
+
+
+def _name(ax: Any, name: str, point: Any, colour: str, side: tuple[int, int, str]) -> None:
+    (x, _), (y, _) = point
+    ax.annotate(name, (x, y), side[:2], textcoords="offset points", fontsize=7, color=colour, ha=side[2])
+
+
+def _curve(ax: Any, sets: Sets, source: str, fit: str, k: int) -> None:
+    count = len(sets.first["sources"][source][fit]["test"])
+    at = [_spread(sets, partial(_after, source=source, fit=fit, index=index)) for index in range(count)]
+    mean, sd = np.transpose(at)
+    ratios, (colour, marker) = np.arange(count) / 10, series(k)
+    ax.plot(ratios, mean, color=colour, marker=marker, markersize=3, linewidth=1.3)
+    ax.fill_between(ratios, mean - sd, mean + sd, color=colour, alpha=0.18, linewidth=0)
+
+
+def accuracy(found: Sequence[Sets], title: str) -> str:
+    """Confidence minus accuracy over accuracy, with SDs over sets; random real images, named by how many a class, are
+    joined by a line. Cells that were trained in as many epochs share a panel: a control is one of equal training.
+    """
+    kinds = sorted({sets.first["epochs"] for sets in found})
+    with canvas(WIDTH, 4.2, 1, len(kinds), sharex=True, sharey=True) as (figure, axes):
+        for ax, epochs in zip(axes.flat, kinds, strict=True):
+            held = [sets for sets in found if sets.first["epochs"] == epochs]
+            real = sorted(
+                (s for s in held if s.first["backbone"] == "random" and s.first["loss"] == "ce"),
+                key=lambda s: s.accuracy,
+            )
+            points = {sets.name: (_spread(sets, _none(ACCURACY)), _spread(sets, _none(GAP))) for sets in held}
+            for a, b in pairwise(real):
+                ends = [points[s.name] for s in (a, b)]
+                ax.plot([e[0][0] for e in ends], [e[1][0] for e in ends], color=PLACES["soft"], linewidth=0.9)
+            for sets in held:
+                (x, dx), (y, dy) = points[sets.name]
+                colour = PLACES["soft" if sets in real else "c1" if sets.first["mdt"] else "c0"]
+                ax.errorbar(x, y, dy, dx, fmt="o", color=colour, markersize=4, linewidth=0.8)
+            distilled = sorted((s for s in held if s not in real), key=lambda s: -points[s.name][1][0])
+            for k, sets in enumerate(distilled):  # neighbours have their names on different sides
+                _name(ax, sets.label.split(" ", 1)[1], points[sets.name], PLACES["ink"], SIDES[k % len(SIDES)])
+            for sets in real:
+                _name(ax, str(sets.first["ipc"]), points[sets.name], PLACES["soft"], (-3, -9, "right"))
+            ax.axhline(0, color=PLACES["line"], linewidth=0.8)
+            ax.set_title(f"networks trained {epochs} epochs")
+            ax.margins(x=0.16)
+            ax.set_xlabel("accuracy, %")
+            ax.grid(True, axis="y")
+        axes[0, 0].set_ylabel("confidence − accuracy, points")
+        return to_svg(figure, title)
+
+
+def reliability(found: Sequence[Sets], title: str) -> list[str]:
+    """Accuracy over confidence, sets and networks pooled; none of studies whose rows have no bins."""
+    lines = []
+    for sets in found:
+        rows = [row for rows in sets.rows.values() for row in rows]
+        if all("bins" in row for row in rows):
+            total = np.sum([row["bins"] for row in rows], 0)
+            bins = [Bin(c / n, right / n, round(n)) for n, c, right, _ in total.tolist() if n]
+            ece = sum(abs(c - right) for _, c, right, _ in total.tolist()) / total[:, 0].sum()
+            lines.append(Line(sets.label.split(" ", 1)[1], bins, float(ece)))
+    return [drawing.svg for drawing in pages(title, "reliability", lines, "")] if lines else []
+
+
+def figures(found: Sequence[Sets]) -> dict[str, str]:
+    """{name: SVG} of the cells of one network and image set."""
+    model = found[0].first["model"]
+    plain = [sets for sets in found if sets.first["loss"] == "ce"]
+    masked = [s for s in plain if s.first["backbone"] != "random" and len(_tests(s)) > 1]
+    made = {f"{model}-accuracy": accuracy(found, f"{model}: confidence minus accuracy over accuracy")}
+    if masked:
+        made[f"{model}-masking"] = masking(masked, f"{model}: ECE over the share masked")
+    pages_ = reliability(found, f"{model}: confidence against accuracy")
+    return made | {f"{model}-reliability{f'-{k + 1}' if k else ''}": svg for k, svg in enumerate(pages_)}
+
+
+def _tests(sets: Sets) -> list[Any]:
+    tests: list[Any] = sets.first["sources"]["distilled"]["exact"]["test"]
+    return tests
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.study_figure", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    try:
+        found = studies(World([record for study in read_studies(options.folder) for record in to_records(study)]))
+        options.out.mkdir(parents=True, exist_ok=True)
+        for model in dict.fromkeys(sets.first["model"] for sets in found):
+            for name, svg in figures([sets for sets in found if sets.first["model"] == model]).items():
+                path = options.out / f"{name}.svg"
+                path.write_text(standalone(svg), encoding="utf-8")
+                print(path)
+    except (ValueError, OSError) as error:  # NoEvidence among them
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
