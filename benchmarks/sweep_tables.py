@@ -164,9 +164,10 @@ def _amount(panel: Panel, method: str, held: np.ndarray, largest: np.ndarray, so
 
 def _amount_line(row: dict[str, Any]) -> tuple[str, ...]:
     columns = " to ".join(dict.fromkeys(f"{value:.3g}" for value in row["columns"] or ()))
+    against = (f"{row['change']:+.4f}", f"{row['low']:+.4f} to {row['high']:+.4f}", row["same"])
     return (
         row["method"], row["draw"], columns, f"{row['sources']} x {row['draws']}", f"{row['mean']:.4f}",
-        f"{row['sd']:.4f}", f"{row['change']:+.4f}", f"{row['low']:+.4f} to {row['high']:+.4f}", row["same"],
+        f"{row['sd']:.4f}", *(against if row["low"] < row["high"] else ("", "", "")),
     )  # fmt: skip
 
 
