@@ -13,12 +13,14 @@ from benchmarks.advice import Hit, judge
 from fixtures.packing import DrawError
 from fixtures.records import canonical_json
 
+BY_A_MODEL = r"selfgen\b|(cola|covercal|lowppl)\("  # sources whose draws depend on the arithmetic of a machine
 FAR = 2.0  # nats a token above the best domain: text that the dense model does not model is no target
 
 
 def found_hits(stores: Sequence[str], measure: str) -> tuple[list[Hit], list[str]]:
     """One ``Hit`` a (model, method, amount, target domain), for the known-corpus models of the stores; and, in words,
-    what was left out: models whose weights are not here, and draws that cannot be made again as they were.
+    what was left out: models whose weights are not here, what they write or choose, and draws that cannot be made again
+    as they were.
 
     The target's own text is no candidate, nor are controls; a cell needs two sources with two draws.
     """
@@ -31,6 +33,9 @@ def found_hits(stores: Sequence[str], measure: str) -> tuple[list[Hit], list[str
             continue
         damage, like = {}, {}
         for source, by in found.items():
+            if re.match(BY_A_MODEL, source):
+                lost[cell.model, BY_A_MODEL] = f"text that {cell.model} writes or chooses: another machine's is another"
+                continue
             try:
                 seen = [likeness(cell.model, cell.domain, draws[cell, source, seed]) for seed in by]
             except DrawError as error:
