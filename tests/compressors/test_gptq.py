@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from compressors import gptq, rtn
 from tests import references_compressors as references
-from tests.helpers_compressors import Layer, few, layers, loss, make_layer, observe
+from tests.helpers_compressors import Layer, few, layers, loss, make_layer, observe, solve
 
 RULES = ("static", "block", "fresh")
 
@@ -96,3 +96,19 @@ def test_the_three_rules_for_groups_differ():
     ]
     assert not torch.equal(found[0], found[1])
     assert not torch.equal(found[1], found[2])
+
+
+@pytest.mark.parametrize(
+    ("spelling", "more"),
+    [
+        ("gptq-w3g16", (16 + 3) / 16), ("gptq-w3g16:sym=true", 16 / 16), ("gptq-w3g-1", (16 + 3) / 64),
+        # Each reordered column's group is a number, shared by the rows; static groups are where they were.
+        ("gptq-w3g16:actorder=true", (16 + 3) / 16 + 32 / 10), ("gptq-w3g-1:actorder=true", (16 + 3) / 64),
+        ("gptq-w3g16:actorder=true,groups=static", (16 + 3) / 16),
+        ("gptq-w3g16:actorder=true,groups=fresh", (16 + 3) / 16 + 32 / 10),
+    ],
+)  # fmt: skip
+def test_realised_bits_count_codes_scales_zero_points_and_groups(spelling, more):
+    layer = make_layer(3, 10, 64)
+    (solved,) = solve(spelling, [layer.weight], layer.inputs)
+    assert solved.bits(16, 0.3) == pytest.approx(3 + more)

@@ -116,6 +116,21 @@ def test_realised_bits_count_codes_statistics_and_outliers():
     assert solved.bits(16, 0.0) == pytest.approx(3 + 6 / 16 + 64 / 256 + 32 * share + 32 / 64)
 
 
+@pytest.mark.parametrize(
+    ("spelling", "more"),
+    [
+        ("spqr-w3g-1", 6 / 128 + 64 / (16 * 128)),  # one group a row: nothing says whose group a column is
+        ("spqr-w3g16:actorder=false", 6 / 16 + 64 / 256),
+        ("spqr-w3g16:actorder=false,statbits=16", 32 / 16),
+        ("spqr-w3g16:actorder=false,statgroup=24", 6 / 16 + 3 * 64 / (64 * 16)),  # the last run of rows is shorter
+    ],
+)
+def test_realised_bits_of_other_groups_and_statistics(spelling, more):
+    layer = make_layer(7, 64, 128)
+    (solved,) = solve(f"{spelling}{',' if ':' in spelling else ':'}threshold=inf", [layer.weight], layer.inputs)
+    assert solved.bits(16, 0.0) == pytest.approx(3 + more)
+
+
 def test_each_linear_has_a_threshold_of_its_own():
     layer = make_layer(8, 32, 64)
     loud = layer.weight * 100
