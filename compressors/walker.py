@@ -62,16 +62,7 @@ def compress(
     that cannot be compressed. On any error, and on Ctrl-C, the model is as it was.
     """
     method = parse(method)
-    if propagation not in PROPAGATIONS:
-        raise CompressionError(f"propagation {propagation!r}; expected one of {', '.join(PROPAGATIONS)}")
-    if propagation == "dense" and method.suffixes:
-        raise CompressionError(f"{method} trains each block on what the compressed ones before it give; use sequential")
-    if type(batch_size) is not int or batch_size < 1:
-        raise CompressionError(f"batch_size {batch_size!r}; expected a whole number, at least 1")
-    if type(seed) is not int:
-        raise CompressionError(f"seed {seed!r}; expected a whole number")
-    if method.calibrated and token_ids is None:
-        raise CompressionError(f"{method} needs calibration data, but token_ids is None")
+    _refuse_arguments(method, token_ids, propagation, batch_size, seed)
     ids = None if token_ids is None else models.checked_tokens(model, token_ids)
     where = device_for(model, device, offload, gradients="gradients" in method.statistics)
     clock = Clock(where)
@@ -87,7 +78,6 @@ def compress(
         walk.run(ids, batch_size, seed)
         return walk
 
-    sequences, tokens = (0, 0) if ids is None else (ids.shape[0], ids.numel())
     walk: _Walk | None = None
     try:
         with models.for_inference(model):
@@ -96,12 +86,25 @@ def compress(
         details = walk.plan.details | ({"kept_dense": dense} if (dense := models.stays_dense(blocks)) else {})
         return CompressionReport(
             str(method), tuple(walk.ledger.reports), clock.seconds(), peak_memory(where), propagation, len(blocks),
-            sequences, tokens, details,
+            *((0, 0) if ids is None else (len(ids), ids.numel())), details,
         )  # fmt: skip
     except BaseException:  # a Ctrl-C while the report is made
         if walk is not None:
             walk.restore()
         raise
+
+
+def _refuse_arguments(method: Method, token_ids: Any, propagation: Any, batch_size: Any, seed: Any) -> None:
+    if propagation not in PROPAGATIONS:
+        raise CompressionError(f"propagation {propagation!r}; expected one of {', '.join(PROPAGATIONS)}")
+    if propagation == "dense" and method.suffixes:
+        raise CompressionError(f"{method} trains each block on what the compressed ones before it give; use sequential")
+    if type(batch_size) is not int or batch_size < 1:
+        raise CompressionError(f"batch_size {batch_size!r}; expected a whole number, at least 1")
+    if type(seed) is not int:
+        raise CompressionError(f"seed {seed!r}; expected a whole number")
+    if method.calibrated and token_ids is None:
+        raise CompressionError(f"{method} needs calibration data, but token_ids is None")
 
 
 class _Walk:
