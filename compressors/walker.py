@@ -71,13 +71,13 @@ def compress(
     blocks = models.decoder_blocks(model)
     refuse_misfits(blocks, method)
     models.refuse_nonfinite(model, blocks)
-    say = progress or (lambda done, total, stage: None)
 
     def walked() -> _Walk:
-        walk = _Walk(model, blocks, method, propagation, where, clock, say, offload)
+        walk = _Walk(model, blocks, method, propagation, where, clock, progress or (lambda *_: None), offload)
         walk.run(ids, batch_size, seed)
         return walk
 
+    sequences, tokens = (0, 0) if ids is None else (ids.shape[0], ids.numel())
     walk: _Walk | None = None
     try:
         with models.for_inference(model):
@@ -86,7 +86,7 @@ def compress(
         details = walk.plan.details | ({"kept_dense": dense} if (dense := models.stays_dense(blocks)) else {})
         return CompressionReport(
             str(method), tuple(walk.ledger.reports), clock.seconds(), peak_memory(where), propagation, len(blocks),
-            *((0, 0) if ids is None else (len(ids), ids.numel())), details,
+            sequences, tokens, details,
         )  # fmt: skip
     except BaseException:  # a Ctrl-C while the report is made
         if walk is not None:
