@@ -112,6 +112,17 @@ def test_joint_quantization_keeps_the_zeros_and_the_grid(layer):
     assert ((done.weight != 0).unflatten(1, (-1, 4)).sum(-1) <= 2).all()
 
 
+@pytest.mark.parametrize(
+    "method",
+    ["sparsegpt-0.3", "sparsegpt-2of4", "sparsegpt-0.3-w4g16", "gptq-w3g16", "gptq-w3g16:actorder=true,groups=static"],
+)
+def test_columns_whose_input_was_always_zero_become_zero(method):
+    layer = make_layer(9, 8, 64, "dead")
+    dead = (layer.inputs == 0).all(0)
+    assert dead.any()
+    assert not compress_layer(method, layer)[:, dead].any()
+
+
 def test_nothing_to_prune_changes_nothing():
     layer = make_layer(8, 4, 32, "correlated")
     assert torch.equal(sparsegpt.prune(layer.weight, factor_of(layer), sparsity=0.0).weight, layer.weight)
