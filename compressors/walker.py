@@ -62,7 +62,7 @@ def compress(
     that cannot be compressed. On any error, and on Ctrl-C, the model is as it was.
     """
     method = parse(method)
-    _refuse_arguments(method, token_ids, propagation, batch_size, seed)
+    _refuse_options(method, propagation, batch_size, seed, token_ids)
     ids = None if token_ids is None else models.checked_tokens(model, token_ids)
     where = device_for(model, device, offload, gradients="gradients" in method.statistics)
     clock = Clock(where)
@@ -71,9 +71,10 @@ def compress(
     blocks = models.decoder_blocks(model)
     refuse_misfits(blocks, method)
     models.refuse_nonfinite(model, blocks)
+    say = progress or (lambda done, total, stage: None)
 
     def walked() -> _Walk:
-        walk = _Walk(model, blocks, method, propagation, where, clock, progress or (lambda *_: None), offload)
+        walk = _Walk(model, blocks, method, propagation, where, clock, say, offload)
         walk.run(ids, batch_size, seed)
         return walk
 
@@ -94,7 +95,7 @@ def compress(
         raise
 
 
-def _refuse_arguments(method: Method, token_ids: Any, propagation: Any, batch_size: Any, seed: Any) -> None:
+def _refuse_options(method: Method, propagation: str, batch_size: Any, seed: Any, token_ids: Any) -> None:
     if propagation not in PROPAGATIONS:
         raise CompressionError(f"propagation {propagation!r}; expected one of {', '.join(PROPAGATIONS)}")
     if propagation == "dense" and method.suffixes:
