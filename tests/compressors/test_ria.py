@@ -24,6 +24,19 @@ def test_mask_equals_the_reference(a, per):
     assert torch.equal(compress_layer(f"ria-0.4:a={a},per={per}", layer) == 0, torch.from_numpy(pruned))
 
 
+@pytest.mark.parametrize("per", ["matrix", "row"])
+def test_rows_and_columns_of_zeros_count_for_nothing(per):
+    layer = make_layer(6, 9, 48)
+    weight = layer.weight.clone()
+    weight[2], weight[:, 5] = 0, 0
+    new = compress_layer(f"ria-0.4:per={per}", Layer(weight, layer.inputs))
+    metric = ria.relative_importance(weight)
+    assert torch.isfinite(metric).all()
+    assert not metric[2].any()
+    assert not metric[:, 5].any()
+    assert int((new == 0).sum()) == (round(0.4 * 9 * 48) if per == "matrix" else 8 * round(0.4 * 48) + 48)
+
+
 @few
 @given(layer=layers(16), other=st.integers(0, 999))
 def test_without_the_power_the_inputs_do_not_matter(layer, other):
