@@ -13,12 +13,14 @@ from benchmarks.advice import Hit, judge
 from fixtures.packing import DrawError
 from fixtures.records import canonical_json
 
+BY_A_MODEL = r"selfgen\b|(cola|covercal|lowppl)\("  # sources whose draws depend on the arithmetic of a machine
 FAR = 2.0  # nats a token above the best domain: text that the dense model does not model is no target
 
 
 def found_hits(stores: Sequence[str], measure: str) -> tuple[list[Hit], list[str]]:
     """One ``Hit`` a (model, method, amount, target domain), for the known-corpus models of the stores; and, in words,
-    the draws that were left out because they cannot be made again as they were.
+    what was left out: models whose weights are not here, what they write or choose, and draws that cannot be made again
+    as they were.
 
     The target's own text is no candidate, nor are controls; a cell needs two sources with two draws.
     """
@@ -26,12 +28,18 @@ def found_hits(stores: Sequence[str], measure: str) -> tuple[list[Hit], list[str
     likeness = _Likeness(measure)
     hits, lost = [], {}
     for cell, found in damages.items():
+        if cell.weights and cell.weights != weights_here(cell.model):
+            lost[cell.model, cell.weights] = f"the weights of {cell.model} that its records are of are not here"
+            continue
         damage, like = {}, {}
         for source, by in found.items():
+            if re.match(BY_A_MODEL, source):
+                lost[cell.model, BY_A_MODEL] = f"text that {cell.model} writes or chooses: another machine's is another"
+                continue
             try:
                 seen = [likeness(cell.model, cell.domain, draws[cell, source, seed]) for seed in by]
             except DrawError as error:
-                lost[cell.model, source] = f"{cell.model}, {source}: {error}"
+                lost[cell.model, source] = f"the draw cannot be made again: {cell.model}, {source}: {error}"
                 continue
             if len(by) > 1:
                 damage[source], like[source] = list(by.values()), seen
@@ -55,10 +63,24 @@ def pilot_hits(stores: Sequence[str], draws: int) -> list[Hit]:
     return hits
 
 
-def provenance(stores: Sequence[str]) -> dict[str, Any]:
-    """Where the records of the stores come from: models, days they were made, devices, versions of torch."""
+def weights_here(model: str) -> str | None:
+    """Content hash of the weights of a known-corpus model; None if it has not been trained here. Trains nothing."""
+    from fixtures.known_corpus import weights_folder
+    from fixtures.models import content_hash
+    from fixtures.recipes import named
+
+    recipe = named(model)
+    folder = weights_folder(recipe) if recipe else None
+    return content_hash(folder) if folder and folder.is_dir() else None
+
+
+def provenance(stores: Sequence[str], hits: Iterable[Hit]) -> dict[str, Any]:
+    """Where the records behind the hits come from: models, days they were made, devices, versions of torch."""
+    judged = {hit.cell.split(" ")[0] for hit in hits}
     found: dict[str, set[str]] = {"models": set(), "made": set(), "devices": set(), "torch": set()}
     for record in _records(stores):
+        if record.case["model"] not in judged:
+            continue
         environment = record.environment
         found["models"].add(record.case["model"])
         found["made"].add(record.created[:10])
@@ -76,6 +98,7 @@ class TargetCell:
     amount: str
     domain: str
     setting: str
+    weights: str = ""  # content hash of the dense model
 
     @property
     def name(self) -> str:
@@ -92,31 +115,32 @@ def gather(records: Iterable[Any]) -> tuple[Damages, dict[tuple[TargetCell, str,
     """
     from reports.groups import CONTROLS, is_calibrated
 
-    dense: dict[tuple[str, str], dict[str, float]] = {}
+    dense: dict[tuple[str, str, str], dict[str, float]] = {}
     found: dict[TargetCell, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     draws: dict[tuple[TargetCell, str, int], dict[str, Any]] = {}
     for record in records:
-        case, spec = record.case, record.case["draw"]
+        case, spec, weights = record.case, record.case["draw"], str(record.keys.get("model_hash", ""))
         setting = canonical_json([case[name] for name in ("evaluation", "dtype", "device")])
         loss = {domain: sum(scores.nll) / sum(scores.tokens) for domain, scores in record.nll.items()}
         if case["method"] == "dense":
-            dense[case["model"], setting] = loss
+            dense[case["model"], weights, setting] = loss
         elif spec is not None and spec["source"] not in CONTROLS and is_calibrated(case["method"]):
             amount = f"{spec['n_sequences']}x{spec['sequence_length']}"
             how = [spec["packing"], spec["bos"], spec["loader"], case["propagation"], case["batch_size"]]
             for domain, value in loss.items():
                 if not _holds(spec["source"], domain, case["model"]):
-                    cell = TargetCell(case["model"], case["method"], amount, domain, canonical_json([setting, how]))
+                    place = case["model"], case["method"], amount, domain
+                    cell = TargetCell(*place, canonical_json([setting, how]), weights)
                     found[cell][spec["source"]][spec["seed"]] = value
                     draws[cell, spec["source"], spec["seed"]] = {**spec, "sha256": record.draw.get("sha256")}
     return _damages(found, dense), draws
 
 
-def _damages(found: Damages, dense: dict[tuple[str, str], dict[str, float]]) -> Damages:
+def _damages(found: Damages, dense: dict[tuple[str, str, str], dict[str, float]]) -> Damages:
     """The losses less those of the dense model, where it has them and models the domain at all."""
     made: Damages = {}
     for cell in sorted(found):
-        losses = dense.get((cell.model, json.loads(cell.setting)[0]), {})
+        losses = dense.get((cell.model, cell.weights, json.loads(cell.setting)[0]), {})
         if cell.domain in losses and losses[cell.domain] <= min(losses.values()) + FAR:
             made[cell] = {
                 source: {seed: by[seed] - losses[cell.domain] for seed in sorted(by)}

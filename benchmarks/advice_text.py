@@ -83,7 +83,7 @@ def experience(method: str, kind: str = "before") -> str:
     if kind == "pilot" and "pilot" not in known:
         return ""
     found = known["accuracy"] if kind == "before" else known["pilot"]
-    said = sentence(found, known["records"], kind)
+    said = sentence(found, found.get("records", known["records"]), kind)
     own = found.get("methods", {}).get(method)
     if own is not None:
         said += (

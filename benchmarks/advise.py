@@ -239,14 +239,15 @@ def without_data(method: str) -> str | None:
 def _accuracy(options: argparse.Namespace) -> int:
     from benchmarks.advice_accuracy import found_hits, pilot_hits, provenance
 
-    (hits, lost), records = found_hits(options.accuracy, MEASURE), provenance(options.accuracy)
+    hits, lost = found_hits(options.accuracy, MEASURE)
     for line in lost:
-        print(f"advise: left out, the draw cannot be made again: {line}", file=sys.stderr)
-    found: dict[str, Any] = {"accuracy": summary(hits), "records": records}
-    print(text.hit_table(hits) + "\n\n" + text.sentence(found["accuracy"], records))
+        print(f"advise: left out: {line}", file=sys.stderr)
+    found: dict[str, Any] = {"accuracy": summary(hits), "records": provenance(options.accuracy, hits)}
+    print(text.hit_table(hits) + "\n\n" + text.sentence(found["accuracy"], found["records"]))
     tried = pilot_hits(options.accuracy, options.seeds)
     if tried:
-        found["pilot"] = {"draws": options.seeds, **summary(tried)}
+        records = provenance(options.accuracy, tried)
+        found["pilot"] = {"draws": options.seeds, **summary(tried), "records": records}
         print("\n" + text.sentence(found["pilot"], records, "pilot"))
     if options.json:
         Path(options.json).write_text(json.dumps(found, indent=1) + "\n")

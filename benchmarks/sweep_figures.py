@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.sweep_tables import MEASURES, WRITTEN, Sweep
-from reports.drawing import WIDTH, panels
+from reports.drawing import WIDTH, fitted, panels
 from reports.svg import PLACES, canvas, series, to_svg
 
 NATS = "damage, nats a token"
@@ -42,7 +42,7 @@ def _drawable(sweep: Sweep) -> bool:
         written = [row for row in sweep.rows if row["kind"] == WRITTEN]
         return any(len(rows) > 2 for name in ("t", "k") for rows in _varying(written, name).values())
     if sweep.kind == "reconstruction":
-        return any(row.get("held_out") for row in sweep.rows)
+        return sum("held_out" in row for row in sweep.rows) > 1
     return True
 
 
@@ -152,7 +152,7 @@ def _errors(ax: Any, sweep: Sweep) -> None:
         _line(ax, calibration, held_out, number, source)
     ends = [min(ax.get_xlim()[0], ax.get_ylim()[0]), max(ax.get_xlim()[1], ax.get_ylim()[1])]
     ax.plot(ends, ends, color=PLACES["soft"], linestyle=":", linewidth=0.9)
-    ax.set_title(sweep.title)
+    ax.set_title(_fitting(ax, sweep.title))
     ax.set_xlabel("error on calibration text")
     ax.set_ylabel("error on held-out text")
     ax.legend(fontsize=7)
@@ -176,8 +176,13 @@ def _likeness(number: int, ax: Any, sweep: Sweep) -> None:
     ax.set_ylabel(NATS)
 
 
+def _fitting(ax: Any, title: str) -> str:
+    """On two lines where one is wider than the panel."""
+    return fitted(title, WIDTH / ax.get_subplotspec().get_gridspec().ncols - 0.6)
+
+
 def _dress(ax: Any, title: str, unit: str, places: Any, names: Sequence[str]) -> None:
-    ax.set_title(title)
+    ax.set_title(_fitting(ax, title))
     ax.set_ylabel(unit)
     ax.set_xticks(places, names)
     ax.axhline(0, color=PLACES["line"], linewidth=0.8)

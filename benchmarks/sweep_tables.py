@@ -144,7 +144,7 @@ def by_amount(world: World) -> Iterator[Sweep]:
                 {"method": method, **_amount(panel, method, held, table[-1], sources)}
                 for panel, held in zip(panels, table, strict=True)
             )
-            title = f"{label(model)}: {method}"
+            title = f"{label(model)}{panels[0].trained}: {method}"
             yield Sweep("amount", title, head, tuple(map(_amount_line, rows)), rows)
 
 
@@ -164,9 +164,10 @@ def _amount(panel: Panel, method: str, held: np.ndarray, largest: np.ndarray, so
 
 def _amount_line(row: dict[str, Any]) -> tuple[str, ...]:
     columns = " to ".join(dict.fromkeys(f"{value:.3g}" for value in row["columns"] or ()))
+    against = (f"{row['change']:+.4f}", f"{row['low']:+.4f} to {row['high']:+.4f}", row["same"])
     return (
         row["method"], row["draw"], columns, f"{row['sources']} x {row['draws']}", f"{row['mean']:.4f}",
-        f"{row['sd']:.4f}", f"{row['change']:+.4f}", f"{row['low']:+.4f} to {row['high']:+.4f}", row["same"],
+        f"{row['sd']:.4f}", *(against if row["low"] < row["high"] else ("", "", "")),
     )  # fmt: skip
 
 
@@ -197,7 +198,9 @@ def _likeness_line(row: dict[str, Any]) -> tuple[str, ...]:
 def self_written(world: World) -> Iterator[Sweep]:
     """Damage by what the model wrote: prefix length t, share k dropped; beside real sources and the training text."""
     for view in neutral_views(world):
-        methods = [m for m in view.panel.calibrated if any(s.startswith(WRITTEN) for s in view.panel.sources([m]))]
+        methods = [
+            m for m in sorted(view.panel.calibrated) if any(s.startswith(WRITTEN) for s in view.panel.sources([m]))
+        ]
         found: dict[str, dict[str, np.ndarray]] = {}
         for method in methods:
             for source in view.panel.sources([method]):

@@ -48,8 +48,12 @@ class Panel:
     def name(self) -> str:
         asked = self.case["evaluation"]
         whole = bool(asked["tasks"] and asked.get("items") is None)
-        other = f" (weights {self.weights[:6]})" * self.others
-        return f"{label(self.model)} {self.amount}{other}{', all items' * whole}"
+        return f"{label(self.model)} {self.amount}{self.trained}{', all items' * whole}"
+
+    @property
+    def trained(self) -> str:
+        """Which weights, where a model of this name was trained twice and most records are of the other."""
+        return f" (weights {self.weights[:6]})" * self.others
 
     @property
     def draws(self) -> int:

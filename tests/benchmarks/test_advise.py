@@ -326,6 +326,34 @@ def test_evaluations_and_amounts_are_not_mixed_and_the_targets_text_is_no_candid
     ]
 
 
+def test_advice_on_weights_that_are_not_here_is_not_judged(monkeypatch, tmp_path, capsys):
+    """Likeness would be that of another model. A pilot needs no model, and two trainings are never mixed."""
+    from benchmarks import advice_accuracy
+
+    store = fixtures.Store(tmp_path / "store")
+    filled(store, {"selfgen(code,t=2)": {"web": 0.0, "news": 0.0}, "selfgen-bos": {"web": 0.0, "news": 0.0}})
+    filled(store, LOSSES, seeds=5)
+    for record in list(store.records()):
+        record.keys["model_hash"] = "here"
+        store.save(record.keys["record"], record)
+        record.keys |= {"model_hash": "elsewhere", "record": record.keys["record"] + ".other"}
+        for scores in record.nll.values():
+            scores.nll = [value + 5 for value in scores.nll]  # 0.5 a token, in the dense model too
+        store.save(record.keys["record"], record)
+    monkeypatch.setattr(advice_accuracy, "weights_here", lambda model: "here")
+    monkeypatch.setattr(advice_accuracy, "_Likeness", lambda measure: lambda model, domain, spec: 1.0)
+    hits, lost = advice_accuracy.found_hits([str(store.root)], "jaccard-3")
+    assert {hit.best for hit in hits} == {"news", "code"}
+    assert sorted(lost) == [
+        "text that known-corpus-1m writes or chooses: another machine's is another",
+        "the weights of known-corpus-1m that its records are of are not here",
+    ]
+    pilots = advice_accuracy.pilot_hits([str(store.root)], 3)
+    assert len(pilots) == 4
+    assert {(hit.best, round(hit.regret, 9)) for hit in pilots} == {("news", 0.0), ("code", 0.0)}
+    assert advice_accuracy.provenance([str(store.root)], [])["models"] == []
+
+
 def test_accuracy_reads_records_and_leaves_the_targets_own_source_out(monkeypatch, tmp_path, capsys):
     """Likeness is given here; what is asked is which records make which cells."""
     from benchmarks import advice_accuracy
