@@ -14,6 +14,14 @@ from pathlib import Path
 from typing import Any
 
 WARM = 1
+# Sets at once, and settings. A CPU has no graphs, and its bfloat16 is not what real images are treated in there.
+ON_CPU: dict[str, tuple[int, dict[str, bool]]] = {"batched": (1, {}), "batched, 5 sets": (5, {})}
+WAYS: dict[str, tuple[int, dict[str, bool]]] = {
+    "batched": (1, {"graphs": False}),
+    "graphs": (1, {}),
+    "graphs, bf16 real": (1, {"half": True}),
+    "graphs, bf16 real, 5 sets": (5, {"half": True}),
+}
 
 
 def seconds(function: Callable[[], object], repeats: int, device: str) -> float:
@@ -83,6 +91,8 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     from compressors.distillation.schedules import COLOR, Budget
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    name = torch.cuda.get_device_name() if device == "cuda" else f"no GPU, {torch.get_num_threads()} CPU threads"
+    print(f"{name}, torch {torch.__version__}", flush=True)
     shape = Shape(1, arguments.size, 10, arguments.width, arguments.depth)
     images = random_images(shape, max(arguments.real, 10), device)
     rows = []
@@ -92,10 +102,8 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
             budget = Budget(1, arguments.real, None if ipc == 1 else arguments.outer, arguments.inner)
             row: dict[str, Any] = {"backbone": backbone, "ipc": ipc, "device": device}
             row["plain loop"] = plain(shape, images, ipc, budget, strategies, repeats)
-            ways = {"batched": {"graphs": False}, "graphs": {}, "graphs, bf16 real": {"half": True}}
-            for name, how in ways.items():
-                row[name] = batched(shape, images, ipc, budget, strategies, repeats, 1, **how)
-            row["graphs, bf16 real, 5 sets"] = batched(shape, images, ipc, budget, strategies, repeats, 5, half=True)
+            for name, (sets, how) in (WAYS if device == "cuda" else ON_CPU).items():
+                row[name] = batched(shape, images, ipc, budget, strategies, repeats, sets, **how)
             rows.append(row)
             times = ", ".join(f"{k} {v * 1e3:.1f}" for k, v in row.items() if isinstance(v, float))
             print(f"{backbone} ipc {ipc}: ms an iteration and set: {times}", flush=True)

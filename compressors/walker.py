@@ -62,16 +62,7 @@ def compress(
     that cannot be compressed. On any error, and on Ctrl-C, the model is as it was.
     """
     method = parse(method)
-    if propagation not in PROPAGATIONS:
-        raise CompressionError(f"propagation {propagation!r}; expected one of {', '.join(PROPAGATIONS)}")
-    if propagation == "dense" and method.suffixes:
-        raise CompressionError(f"{method} trains each block on what the compressed ones before it give; use sequential")
-    if type(batch_size) is not int or batch_size < 1:
-        raise CompressionError(f"batch_size {batch_size!r}; expected a whole number, at least 1")
-    if type(seed) is not int:
-        raise CompressionError(f"seed {seed!r}; expected a whole number")
-    if method.calibrated and token_ids is None:
-        raise CompressionError(f"{method} needs calibration data, but token_ids is None")
+    _refuse_options(method, propagation, batch_size, seed, token_ids)
     ids = None if token_ids is None else models.checked_tokens(model, token_ids)
     where = device_for(model, device, offload, gradients="gradients" in method.statistics)
     clock = Clock(where)
@@ -102,6 +93,19 @@ def compress(
         if walk is not None:
             walk.restore()
         raise
+
+
+def _refuse_options(method: Method, propagation: str, batch_size: Any, seed: Any, token_ids: Any) -> None:
+    if propagation not in PROPAGATIONS:
+        raise CompressionError(f"propagation {propagation!r}; expected one of {', '.join(PROPAGATIONS)}")
+    if propagation == "dense" and method.suffixes:
+        raise CompressionError(f"{method} trains each block on what the compressed ones before it give; use sequential")
+    if type(batch_size) is not int or batch_size < 1:
+        raise CompressionError(f"batch_size {batch_size!r}; expected a whole number, at least 1")
+    if type(seed) is not int:
+        raise CompressionError(f"seed {seed!r}; expected a whole number")
+    if method.calibrated and token_ids is None:
+        raise CompressionError(f"{method} needs calibration data, but token_ids is None")
 
 
 class _Walk:

@@ -290,12 +290,11 @@ class CompressorConformance:
 
     def test_inputs_that_are_not_finite_are_refused_by_name(self, parsed: Method) -> None:
         model = tiny_llama()
-        model.model.layers[1].input_layernorm.weight.data[3] = float("inf")
-        before = {name: weight for name, weight in weights_of(model).items() if "input_layernorm" not in name}
+        model.model.layers[1].input_layernorm.weight.data[3] = 1e200  # itself finite, so that the walk begins
+        before = weights_of(model)
         with pytest.raises(CompressionError, match=r"model\.layers\.1|loss of a calibration sequence"):
             compressors.compress(model, tokens(), parsed)
-        after = weights_of(model)
-        assert same_weights(before, {name: after[name] for name in before})
+        assert same_weights(before, weights_of(model))
 
     def test_batch_size_does_not_matter(self, parsed: Method) -> None:
         results = []

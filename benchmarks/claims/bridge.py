@@ -94,7 +94,9 @@ def _within_slope(x: list[np.ndarray], y: list[np.ndarray]) -> float:
 
 
 def compression_costs_calibration(world: World, settings: Settings) -> list[Cell]:
-    """X2: ECE and Brier score, compressed minus dense, mean over sources; both must rise."""
+    """X2: ECE and Brier score, compressed minus dense, mean over sources; both must rise. Beside them where the
+    probability of the right choice falls: its change by that of the dense model.
+    """
 
     def cells() -> Iterator[Cell]:
         for panel, tasks, method, sources in _tables(world, settings):
@@ -105,8 +107,27 @@ def compression_costs_calibration(world: World, settings: Settings) -> list[Cell
                 if min(map(len, groups)) >= 2:
                     evidence = Effect(group_contrast(groups, [1 / len(groups)] * len(groups)))
                     yield Cell(f"{panel.name} {method} {name}", "", evidence, unit, 0.0, f"dense {dense[name]:.3g}")
+            held = [panel.cells[method, source] for source in sources]
+            slopes = [np.array([_change_by_dense(r, panel.dense, tasks) for r in draws.values()]) for draws in held]
+            if min(map(len, slopes)) >= 2 and np.isfinite(np.concatenate(slopes)).all():
+                evidence = Effect(group_contrast(slopes, [1 / len(slopes)] * len(slopes)))
+                detail = "above 0: falls most where it was low"
+                name = f"{panel.name} {method} change by dense probability"
+                yield Cell(name, "", evidence, "slope", 0.0, detail, shown_only=True)
 
     return gather(cells())
+
+
+def _change_by_dense(record: Record, dense: Record, tasks: list[str]) -> float:
+    """Slope, mean over tasks, of the change of the right choice's probability on what it was; NaN for other items."""
+    slopes = []
+    for task in tasks:
+        now, before = record.tasks[task], dense.tasks[task]
+        if now.document_hash != before.document_hash or len(now.target) != len(before.target):
+            return np.nan
+        p, q = (np.array([r[t] for r, t in zip(s.probabilities, s.target, strict=True)]) for s in (now, before))
+        slopes.append(float(np.polyfit(q, p - q, 1)[0]))
+    return float(np.mean(slopes))
 
 
 def best_for_both(world: World, settings: Settings) -> list[Cell]:

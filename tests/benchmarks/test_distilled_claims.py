@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from benchmarks import bridge_table
+from benchmarks.claims import bridge as claims_bridge
 from benchmarks.claims import distilled, distilled_more, repair
 from benchmarks.claims.inputs import robustness
 from benchmarks.claims.judge import judge, load
@@ -226,6 +227,24 @@ def test_the_table_of_the_bridge_shows_what_the_source_does(tmp_path, capsys, wi
         assert (float(found["p"]) < 0.01) == differ
         assert (wiki > 1.05 * c4) == differ
         assert (float(found["SD between sources [95 %]"].split()[0]) > 0.05 * c4) == differ
+
+
+def test_where_the_probability_of_the_right_choice_falls():
+    def of(task, p):
+        rows = [[x, 1 - x] for x in p]
+        return Record({"id": "x"}, {}, tasks={task: TaskScores(
+            metric="acc", document_hash=["a"], prompt_hash=[], correct=[1] * len(p), correct_norm=None,
+            loglikelihoods=[], probabilities=rows, target=[0] * len(p), chance=0.5, majority=0.5,
+        )})  # fmt: skip
+
+    before = np.linspace(0.1, 0.9, 9)
+    dense, halved = of("t", before), of("t", 0.5 * before)
+    assert claims_bridge._change_by_dense(halved, dense, ["t"]) == pytest.approx(-0.5)  # most where it was high
+    low = of("t", before - 0.1 * (1 - before))
+    assert claims_bridge._change_by_dense(low, dense, ["t"]) == pytest.approx(0.1)
+    other = of("t", before)
+    other.tasks["t"].document_hash.append("b")
+    assert np.isnan(claims_bridge._change_by_dense(other, dense, ["t"]))
 
 
 def test_masks_are_no_noise_to_be_robust_against():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 
 import pytest
+import torch
 
-from benchmarks import distillation_probes, distillation_study
+from benchmarks import distillation_probes, distillation_speed, distillation_study
 from benchmarks.study_options import network
 from fixtures.images import ImageError
 
@@ -40,6 +42,20 @@ def test_a_network_is_no_deeper_than_its_images():
     for name in ("convnet9-digits", "convnet0-digits", "convnet3w0-digits"):
         with pytest.raises(ImageError, match="expected a depth of 1 to 4 and a width of at least 1"):
             network(name)
+
+
+def test_speed_on_a_cpu_names_nothing_that_it_does_not_have(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark
+    small = ["--repeats", "1", "--size", "4", "--width", "2", "--depth", "1", "--real", "2", "--outer", "1"]
+    assert distillation_speed.main([*small, "--inner", "1", "-o", str(tmp_path / "speed.json")]) == 0
+    torch.set_float32_matmul_precision(before[0])
+    torch.backends.cudnn.benchmark = before[1]
+    assert capsys.readouterr().out.startswith("no GPU, ")
+    rows = json.loads((tmp_path / "speed.json").read_text())
+    assert [(row["backbone"], row["ipc"]) for row in rows] == [("dc", 1), ("dc", 10), ("dsa", 1), ("dsa", 10)]
+    ways = ["plain loop", "batched", "batched, 5 sets"]
+    assert all(list(row) == ["backbone", "ipc", "device", *ways] and min(row[w] for w in ways) > 0 for row in rows)
 
 
 def test_probes_of_a_folder_without_a_study(tmp_path, capsys):

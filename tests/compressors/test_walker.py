@@ -245,7 +245,7 @@ def test_refused_before_anything_changes(changes, error, words):
 
 def test_activations_that_are_not_finite_are_refused_and_the_model_restored():
     model = tiny_llama()
-    model.model.layers[1].input_layernorm.weight.data[0] = float("inf")
+    model.model.layers[1].input_layernorm.weight.data[0] = 1e200
     before = weights_of(model)
     with pytest.raises(CompressionError, match=r"model\.layers\.1"):
         compressors.compress(model, tokens(), "wanda-0.5")
