@@ -519,7 +519,7 @@ def test_json_has_builtins_only():
     json.dumps(as_json(results, {}), allow_nan=False)
 
 
-@pytest.mark.parametrize("name", ["known-corpus", "made-sources", "self-generation"])
+@pytest.mark.parametrize("name", ["known-corpus", "made-sources", "self-generation", "sweeps"])
 def test_claims_that_a_profile_names_are_claims_and_its_order_is_of_those(name):
     profile, known = load_profile(name), {row.id for row in load()}
     named = {claim for grid in profile["grid"] for claim in grid.get("claims", ())}
