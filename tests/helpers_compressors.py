@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from benchmarks.tiny_families import random_model as random_model  # of the suites that import it from here
 from compressors import Method, parse
 from compressors.codehash import module_name
 from compressors.solving import Solved
@@ -107,15 +108,6 @@ def tiny_llama(seed: int = 0, **changes: Any) -> Any:
         "num_key_value_heads": 2, "vocab_size": 128, "max_position_embeddings": 64,
     }  # fmt: skip
     return random_model(LlamaConfig(**(shape | changes)), seed)
-
-
-def random_model(config: Any, seed: int = 0) -> Any:
-    """A causal language model with seeded random weights in float64; the global generator is put back."""
-    from transformers import AutoModelForCausalLM
-
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return AutoModelForCausalLM.from_config(config).double().eval()
 
 
 def tokens(seed: int = 0, sequences: int = 6, length: int = 32, vocabulary: int = 128) -> Tensor:

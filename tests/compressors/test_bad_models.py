@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import compressors
+from benchmarks.tiny_families import tiny
 from compressors import CompressionError, models
 from compressors.observe import Observer
 from tests.helpers_compressors import same_weights, tiny_llama, tokens, weights_of
-from tests.helpers_families import tiny
 
 
 def refused(model, words, method="wanda-0.5", ids=None, **options):

@@ -6,12 +6,11 @@ import pytest
 import torch
 
 import compressors
+from benchmarks.tiny_families import chain, tiny
 from compressors import CompressionError, models, wanda
-from compressors.capture import capture, run_block
 from compressors.experts import ExpertSlice
 from compressors.masks import smallest
 from tests.helpers_compressors import same_weights, tokens, weights_of
-from tests.helpers_families import tiny
 
 # Beside those of test_walker.py and test_experts.py. What stays dense in a block, by name, is written out.
 ROUTER, GATE = {"mlp.router.weight"}, {"mlp.gate.weight"}
@@ -64,17 +63,7 @@ FAMILIES = {
 
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_blocks_one_after_the_other_are_the_model(kind):
-    model = tiny(kind)
-    blocks, found = models.decoder_blocks(model), {}
-    with models.for_inference(model):
-        handle = blocks[-1].module.register_forward_hook(lambda module, inputs, output: found.update(last=output))
-        model(tokens(), use_cache=False)
-        handle.remove()
-        captured = capture(model, blocks, [tokens()], torch.device("cpu"))
-        hidden = captured.hidden[0]
-        for block, call in zip(blocks, captured.calls[0], strict=True):
-            hidden = run_block(block.module, hidden, call)
-    last = found["last"] if isinstance(found["last"], torch.Tensor) else found["last"][0]
+    last, hidden = chain(tiny(kind), tokens())
     torch.testing.assert_close(hidden, last, rtol=1e-9, atol=1e-9)
 
 
