@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks.grid import Overrides, parse_seeds, split_list
 from benchmarks.speed import SHAPES
+from fixtures.packages import PACKAGES
 
 
 def _checked(parse: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -50,6 +51,13 @@ def _switches(text: str) -> tuple[bool, ...]:
     if any(name not in known for name in split_list(text)):
         raise ValueError(f"expected false, true or false,true, not {text!r}")
     return tuple(known[name] for name in split_list(text))
+
+
+def _terms(text: str) -> tuple[str, ...]:
+    known = sorted({package.terms for package in PACKAGES if package.terms})
+    if unknown := [name for name in _names(text) if name not in known]:
+        raise ValueError(f"no terms {unknown[0]!r}; known: {', '.join(known)}")
+    return _names(text)
 
 
 def _device(text: str) -> str:
@@ -101,7 +109,7 @@ def add_options(parser: pytest.Parser) -> None:
     option("--threads", type=_checked(_positive), metavar="N", help="threads a process (changes float results)")
     option("--batch-size", type=_checked(_positive), metavar="N", help="sequences a forward pass")
     option("--store", metavar="DIR", help="results: found again by later runs (default: reports/out)")
-    option("--accept-terms", type=names, metavar="NAME", help="accept a model's terms of use: gemma")
+    option("--accept-terms", type=_checked(_terms), metavar="NAME", help="accept a model's terms of use: gemma")
     option("--cache-dir", metavar="DIR", help="downloads, converted models, tokenized sources")
     option("--data-dir", metavar="DIR", help="local mirror of sources and tasks, used before the hub (CALIBENCH_DATA)")
     parser.addini("calibench_data", "local mirror of sources and tasks, as --data-dir")

@@ -12,17 +12,20 @@ from fixtures.records import Case
 
 
 def cost(claim: Claim, command: str = "") -> Estimate | None:
-    """Of the profile's cases that name the claim, or of all if none does; None for a command without a profile, or if
-    a source or model of the profile is not known here.
+    """Of the cases that name the claim in the profile of each command (parted by ``; ``), or of all where none does;
+    None for a command without a profile, or if a source or model of a profile is not known here.
     """
-    options = dict(re.findall(r"--(profile|models|methods|sources) (\S+)", command or claim.command))
-    if "profile" not in options:
-        return None
-    try:
-        cases, helps = _profile(**options)
-    except ValueError:  # GridError, SourceError, ModelError
-        return None
-    return estimate([case for case in cases if claim.id in helps[case.id]] or cases)
+    found: list[Case] = []
+    for part in (command or claim.command).split("; "):
+        options = dict(re.findall(r"--(profile|models|methods|sources) (\S+)", part))
+        if "profile" not in options:
+            return None
+        try:
+            cases, helps = _profile(**options)
+        except ValueError:  # GridError, SourceError, ModelError
+            return None
+        found += [case for case in cases if claim.id in helps[case.id]] or cases
+    return estimate(found)
 
 
 def expected(claim: Claim, command: str = "") -> str:

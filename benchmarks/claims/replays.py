@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from fixtures.records import Record
 
 KEPT = ("sha256", "document_ids", "windows")
+BY_MODEL = re.compile(r"selfgen|\b(cola|covercal|lowppl)\(")  # sources whose text follows from the model's weights
 
 
 def replayed(records: Iterable[Record], most: int) -> tuple[dict[str, tuple[int, int]], list[str]]:
@@ -55,11 +57,13 @@ def _here(model: str) -> bool:
 
 
 def _manifests(records: Iterable[Record]) -> dict[str, list[dict[str, Any]]]:
-    """Manifests by model, one a draw, in the order of source and seed. What a model writes itself is not replayed."""
+    """Manifests by model, one a draw, in the order of source and seed. What a model writes or chooses is not replayed:
+    one that was trained again on this machine has other weights.
+    """
     found: dict[str, dict[Any, dict[str, Any]]] = defaultdict(dict)
     for record in records:
         manifest = record.draw
-        if record.case.get("draw") and manifest.get("sha256") and not str(manifest["source"]).startswith("selfgen"):
+        if record.case.get("draw") and manifest.get("sha256") and not BY_MODEL.search(str(manifest["source"])):
             found[record.case["model"]][manifest["source"], manifest["seed"], manifest["sha256"]] = manifest
     return {model: [held[key] for key in sorted(held)] for model, held in found.items()}
 

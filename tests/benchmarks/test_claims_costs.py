@@ -12,7 +12,7 @@ from benchmarks.claims.judge import judge, load
 from benchmarks.claims.table import as_json, markdown
 from benchmarks.claims.world import World
 from benchmarks.estimate import estimate, rates
-from benchmarks.grid import Overrides, build_cases, load_profile
+from benchmarks.grid import PROFILES, Overrides, build_cases, load_profile
 
 ROWS = {row.id: row for row in load()}
 
@@ -27,7 +27,8 @@ def test_only_the_cases_of_the_claim_count():
 
 
 def test_a_gpu_claim_costs_gpu_hours_and_the_papers_scale_more():
-    assert cost(ROWS["M6"]).hours > 0 == cost(ROWS["M6"]).core_hours
+    found = cost(ROWS["M6"], "python -m benchmarks.fleet --profile self-generation --claims M6")
+    assert found.hours > 0 == found.core_hours
     assert cost(ROWS["A6"], ROWS["A6"].elsewhere).hours > 10
 
 
@@ -51,12 +52,29 @@ def test_the_rate_of_a_cpu_is_the_measured_one():
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
 def test_every_command_names_what_there_is(row):
     """A profile that it names exists, and grids of it name the claim if the command asks for it."""
-    for command in filter(None, (row.command, row.elsewhere)):
+    commands = [part for command in filter(None, (row.command, row.elsewhere)) for part in command.split("; ")]
+    for command in commands:
         if named := re.search(r"--profile (\S+)", command):
             profile = load_profile(named.group(1))
             if asked := re.search(r"--claims (\S+)", command):
                 assert asked.group(1) == row.id
                 assert any(row.id in grid.get("claims", ()) for grid in profile["grid"])
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS.values() if "--claims" in row.command], ids=lambda row: row.id)
+def test_a_claim_names_every_profile_with_grids_for_it(row):
+    profiles = [load_profile(path.stem) for path in PROFILES.glob("*.toml")]
+    holding = {p["name"] for p in profiles if any(row.id in grid.get("claims", ()) for grid in p.get("grid", ()))}
+    assert set(re.findall(r"--profile (\S+)", row.command)) == holding
+
+
+def test_commands_of_two_profiles_cost_what_both_do():
+    first, second = (cost(ROWS["B5"], part) for part in ROWS["B5"].command.split("; "))
+    both = cost(ROWS["B5"])
+    assert both.cases == first.cases + second.cases > first.cases > 0
+    assert both.core_hours == pytest.approx(first.core_hours)
+    assert both.hours == pytest.approx(second.hours)
+    assert min(both.core_hours, both.hours) > 0
 
 
 def test_both_tables_and_the_json_say_it():

@@ -44,3 +44,11 @@ def test_a_model_that_was_not_trained_here_is_said_and_not_trained(made, monkeyp
     found, problems = replayed([Record(case=case, keys={}, draw=records[0].draw)], 5)
     assert found == {}
     assert "not trained on this machine" in problems[0]
+
+
+@pytest.mark.parametrize(
+    "source", ["selfgen(web,t=2)", "0.5*selfgen-bos+0.5*web", "covercal(news)", "lowppl(0.5*web+0.5*code)"]
+)
+def test_what_a_model_writes_or_chooses_is_not_made_again(made, source):
+    record = made[1][0]
+    assert replayed([Record(case=record.case, keys={}, draw={**record.draw, "source": source})], 5) == ({}, [])
