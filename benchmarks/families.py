@@ -231,11 +231,11 @@ def table(found: Sequence[Found], command: str) -> str:
             f"    {command}",
             "",
             "*Difference*: of the states after the last block, between the model and its blocks run one after the "
-            f"other, as a share of the largest state, in float64 if the model runs in it; at most {worst:.1g}. "
-            "*No token*: experts that saw none and stay dense. *Dense*: parameters with rows and columns in the blocks that are no "
-            "linears and stay dense (routers). *Not built* is no verdict: these sizes make no tiny model, or it does "
-            "not run on token ids. Of a model with towers for images or sound the list of blocks with the most "
-            "parameters is taken, which at these sizes may be a tower's.",
+            "other, as a share of the largest state, in float64 if the model runs in it; "
+            f"at most {worst:.1g}. *No token*: experts that saw none and stay dense. *Dense*: parameters with rows "
+            "and columns in the blocks that are no linears and stay dense (routers). *Not built* is no verdict: these "
+            "sizes make no tiny model, or it does not run on token ids. Of a model with towers for images or sound "
+            "the list of blocks with the most parameters is taken, which at these sizes may be a tower's.",
             "",
             "| type | outcome | blocks | linears | no token | dense | difference | why |",
             "|---|---|---|---:|---:|---:|---:|---|",

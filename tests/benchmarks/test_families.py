@@ -6,7 +6,6 @@ import pytest
 
 from benchmarks import families, tiny_families
 from benchmarks.families import Found, chosen, examine, main, table
-from compressors.capture import run_block
 
 
 def test_the_command_writes_a_table_of_the_types_asked_for(tmp_path, capfd):
@@ -22,10 +21,11 @@ def test_the_command_writes_a_table_of_the_types_asked_for(tmp_path, capfd):
 
 
 def test_a_model_that_its_blocks_are_not_is_wrong_and_so_is_the_status(monkeypatch, capsys):
-    def off(block, hidden, call):
-        return 1.001 * run_block(block, hidden, call)
+    def off(model, ids, chain=tiny_families.chain):
+        found = chain(model, ids)
+        return found._replace(walked=1.001 * found.walked)
 
-    monkeypatch.setattr("compressors.capture.run_block", off)
+    monkeypatch.setattr(tiny_families, "chain", off)
     found = examine("llama")
     assert found.outcome == "wrong"
     assert "off by" in found.words
