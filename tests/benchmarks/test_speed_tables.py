@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,7 @@ def test_a_wrong_option_is_said_once_and_without_a_traceback(options, words):
     done = subprocess.run(
         [*command, "no:cacheprovider", "-k", "wanda and not sweep and not offloaded", *options],
         cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300,
+        env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},  # of xdist's workers
     )  # fmt: skip
     assert done.returncode == 4
     printed = done.stdout + done.stderr
