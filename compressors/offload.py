@@ -114,10 +114,8 @@ def device_for(model: nn.Module, device: str | torch.device | None, offload: boo
             found = f"torch finds {count or 'no'} CUDA device{'s' * (count != 1)}"
             raise CompressionError(f"device {str(given)!r}: {found}; try device='cpu'")
     if given is not None and given.type != "cuda":
-        try:
-            torch.zeros(
-                1, device=given
-            ).item()  # a build of torch may know a device and not have it; meta has no values
+        try:  # a build of torch may know a device and not have it; meta has no values
+            torch.zeros(1, device=given).item()
         except Exception as error:  # whatever its back end raises
             raise CompressionError(f"device {str(given)!r}: {str(error).partition('. ')[0]}") from None
     if not offload:

@@ -73,23 +73,25 @@ def compress(
     models.refuse_nonfinite(model, blocks)
     say = progress or (lambda done, total, stage: None)
 
+    walk: _Walk | None = None
+
     def walked() -> _Walk:
+        nonlocal walk
         walk = _Walk(model, blocks, method, propagation, where, clock, say, offload)
         walk.run(ids, batch_size, seed)
         return walk
 
     sequences, tokens = (0, 0) if ids is None else (ids.shape[0], ids.numel())
-    walk: _Walk | None = None
     try:
         with models.for_inference(model):
             # Reconstruction waits for the device all the time, and would train on what a failed factorization left.
-            walk = walked() if method.suffixes else without_waiting(walked, where)
-        details = walk.plan.details | ({"kept_dense": dense} if (dense := models.stays_dense(blocks)) else {})
+            done = walked() if method.suffixes else without_waiting(walked, where)
+        details = done.plan.details | ({"kept_dense": dense} if (dense := models.stays_dense(blocks)) else {})
         return CompressionReport(
-            str(method), tuple(walk.ledger.reports), clock.seconds(), peak_memory(where), propagation, len(blocks),
+            str(method), tuple(done.ledger.reports), clock.seconds(), peak_memory(where), propagation, len(blocks),
             sequences, tokens, details,
         )  # fmt: skip
-    except BaseException:  # a Ctrl-C while the report is made
+    except BaseException:  # a Ctrl-C after the walk: it undoes what fails within itself
         if walk is not None:
             walk.restore()
         raise

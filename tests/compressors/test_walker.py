@@ -287,7 +287,7 @@ def test_a_model_without_blocks_is_refused():
 
 
 @pytest.mark.parametrize("method", ["wanda-0.5", "awq-w4g16", "wanda-0.5:epochs=1+br"])
-@pytest.mark.parametrize("moment", ["report", "threads"])
+@pytest.mark.parametrize("moment", ["report", "threads", "between"])
 def test_an_interrupt_after_the_last_block_leaves_the_model_as_it_was(moment, method, monkeypatch):
     model = tiny_llama()
     before = weights_of(model)
@@ -296,7 +296,17 @@ def test_an_interrupt_after_the_last_block_leaves_the_model_as_it_was(moment, me
         assert not same_weights(before, weights_of(model))
         raise KeyboardInterrupt
 
-    where, name = (walker, "peak_memory") if moment == "report" else (offload.Visits, "__exit__")
+    where, name = {
+        "report": (walker, "peak_memory"), "threads": (offload.Visits, "__exit__"), "between": (walker._Walk, "run"),
+    }[moment]  # fmt: skip
+    if moment == "between":  # the walk has returned, and nobody has what it returned
+        real = walker._Walk.run
+
+        def interrupt(self, *args):
+            real(self, *args)
+            assert not same_weights(before, weights_of(model))
+            raise KeyboardInterrupt
+
     monkeypatch.setattr(where, name, interrupt)
     with pytest.raises(KeyboardInterrupt):
         compressors.compress(model, tokens(), method)
