@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.advice import Hit, judge
+from benchmarks.claims.replays import BY_MODEL
 from fixtures.packing import DrawError
 from fixtures.records import canonical_json
 
-BY_A_MODEL = r"selfgen\b|(cola|covercal|lowppl)\("  # sources whose draws depend on the arithmetic of a machine
 FAR = 2.0  # nats a token above the best domain: text that the dense model does not model is no target
 
 
@@ -33,8 +33,10 @@ def found_hits(stores: Sequence[str], measure: str) -> tuple[list[Hit], list[str
             continue
         damage, like = {}, {}
         for source, by in found.items():
-            if re.match(BY_A_MODEL, source):
-                lost[cell.model, BY_A_MODEL] = f"text that {cell.model} writes or chooses: another machine's is another"
+            if BY_MODEL.search(source):
+                lost[cell.model, BY_MODEL.pattern] = (
+                    f"text that {cell.model} writes or chooses: another machine's is another"
+                )
                 continue
             try:
                 seen = [likeness(cell.model, cell.domain, draws[cell, source, seed]) for seed in by]

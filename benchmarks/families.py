@@ -268,6 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--gigabytes", type=float, default=GIGABYTES, help=f"memory a type (default {GIGABYTES:g})")
     given = parser.parse_args(arguments)
     from benchmarks.tiny_families import types
+    from fixtures.files import StoreError, write_bytes
 
     try:
         kinds = chosen(given.types, types())
@@ -278,8 +279,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = "python -m benchmarks.families" + (f" --types {','.join(kinds)}" if given.types else "")
     command += f" --out {given.out}" if given.out else ""
     if given.out:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(table(found, command), encoding="utf-8")
+        try:
+            write_bytes(given.out, table(found, command).encode())
+        except StoreError as error:
+            print(error, file=sys.stderr)
+            return 2
     else:
         print(table(found, command))
     return int(any(one.outcome == "wrong" for one in found))

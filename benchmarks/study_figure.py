@@ -22,6 +22,7 @@ from benchmarks.claims.distilled_sets import Row, Sets
 from benchmarks.claims.proper import ACCURACY, ECE, GAP
 from benchmarks.claims.world import World
 from benchmarks.study_records import read_studies, to_records
+from fixtures.files import StoreError, write_bytes
 from reports.drawing import WIDTH, fitted
 from reports.reliability import Line, pages
 from reports.statistics.calibration_error import Bin
@@ -155,13 +156,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         found = studies(World([record for study in read_studies(options.folder) for record in to_records(study)]))
-        options.out.mkdir(parents=True, exist_ok=True)
         for model in dict.fromkeys(sets.first["model"] for sets in found):
             for name, svg in figures([sets for sets in found if sets.first["model"] == model]).items():
-                path = options.out / f"{name}.svg"
-                path.write_text(standalone(svg), encoding="utf-8")
-                print(path)
-    except (ValueError, OSError) as error:  # NoEvidence among them
+                print(write_bytes(options.out / f"{name}.svg", standalone(svg).encode()))
+    except (ValueError, OSError, StoreError) as error:  # NoEvidence among them
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
