@@ -170,8 +170,8 @@ def two_passes(model: Any, ids: Any, device: str) -> float:
 def cost(model: Any, ids: Any, method: str, floor: float, **options: Any) -> Cost:
     """Compress ``model`` in place; ``options`` are those of ``compress``.
 
-    ``total`` is what the caller waits for: the report's own clock stops before the original weights are let go, which
-    takes half a second for 12.6 GiB of them.
+    ``total`` is what the caller waits for: the report's own clock stops before the original weights are let go. For a
+    model of 12.6 GiB on an H100 0.4 to 0.7 s lay between the two.
     """
     import torch
 
