@@ -95,13 +95,13 @@ class World:
         }
 
     def main(self, model: str, methods: Sequence[str] = (), least: int = 2) -> Panel:
-        """Of the model's panels of ordinary draws that have one of the methods (any if none is named) the one with most
-        records of them, of those with tasks if there are any. Raises :class:`NoEvidence` if it has no panel.
+        """The model's largest panel of ordinary draws, of those that have one of the methods and, among these, those
+        with tasks, as far as there are any; raises :class:`NoEvidence` if it has no panel.
         """
         held = [p for p in self.panels if p.model == model and ordinary(p.case) and p.draws >= least]
         if not held:
             raise NoEvidence(f"no records of {label(model)} with two draws of a source")
-        return max(held, key=lambda panel: _extent(panel, methods))
+        return max(held, key=lambda panel: _suits(panel, methods))  # the first of equals: the largest
 
     def some(self, pattern: str = "", least: int = 2, methods: Sequence[str] = ()) -> list[Panel]:
         """The main panel of every model whose name fits, for a claim about these methods; largest first."""
@@ -135,10 +135,9 @@ class World:
         return [p for p in self.panels if re.search(pattern, p.model) and ordinary(p.case)]
 
 
-def _extent(panel: Panel, methods: Sequence[str]) -> tuple[bool, bool, int]:
-    """Whether a panel has one of the methods, whether it was asked tasks, and how many records of them it holds."""
-    records = sum(len(held) for (method, _), held in panel.cells.items() if not methods or method in methods)
-    return records > 0, bool(panel.case["evaluation"]["tasks"]), records
+def _suits(panel: Panel, methods: Sequence[str]) -> tuple[bool, bool]:
+    """Whether a panel has one of the methods, if any is named, and whether it was asked tasks."""
+    return not methods or not set(methods).isdisjoint(panel.methods), bool(panel.case["evaluation"]["tasks"])
 
 
 def _kind(model: str) -> str:

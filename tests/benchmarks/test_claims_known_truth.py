@@ -319,10 +319,10 @@ def test_a_sweep_with_more_records_takes_no_panel_from_a_claim(name):
 
 
 def test_methods_against_sources_are_judged_where_the_methods_are():
-    """B4: two of the methods stand in a larger panel too."""
-    many = tuple(f"wanda-0.{k}" for k in range(1, 6))
-    swept = Truth(**KNOWN, documents=12, methods=PRUNERS[:2] + many)
-    found = verdict("B4", Truth(**KNOWN, methods=PRUNERS), swept)
+    """B4: two of the methods stand in a larger panel too, which was asked no tasks."""
+    asked = Truth(methods=PRUNERS, seeds=3)
+    swept = replace(asked, methods=PRUNERS[:2] + tuple(f"wanda-0.{k}" for k in range(1, 6)), seeds=6, tasks=())
+    found = verdict("B4", asked, swept)
     assert {cell.name.split(", ")[1] for cell, _ in found.cells} == {"6 methods x 5 sources"}
 
 
