@@ -168,16 +168,22 @@ def two_passes(model: Any, ids: Any, device: str) -> float:
 
 
 def cost(model: Any, ids: Any, method: str, floor: float, **options: Any) -> Cost:
-    """Compress ``model`` in place; ``options`` are those of ``compress``."""
+    """Compress ``model`` in place; ``options`` are those of ``compress``.
+
+    ``total`` is what the caller waits for: the report's own clock stops before the original weights are let go, which
+    takes half a second for 12.6 GiB of them.
+    """
     import torch
 
     from compressors import compress
 
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
+    begin = time.perf_counter()
     report = compress(model, ids, method, batch_size=BATCH_SIZE, **options)
+    seconds = {**report.seconds, "total": time.perf_counter() - begin}
     fallbacks = sum(linear.fallbacks for linear in report.linears)
-    return Cost(report.blocks, report.seconds, report.peak_memory, floor, fallbacks)
+    return Cost(report.blocks, seconds, report.peak_memory, floor, fallbacks)
 
 
 def table(runs: list[dict[str, Any]]) -> str:

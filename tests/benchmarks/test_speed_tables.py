@@ -7,10 +7,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import compressors
 from benchmarks import speed
+from compressors.report import CompressionReport
 
 STAGES = {"forward": 1.0, "statistics": 0.25, "solve": 0.5, "total": 2.0}
 RUN = {"method": "wanda-0.5", "blocks": 4, "floor": 1.6, "peak_memory": 3 * 2**30, "fallbacks": 0, **STAGES}
@@ -63,6 +66,14 @@ def test_a_wrong_option_is_said_once_and_without_a_traceback(options, words):
     assert printed.count(words) == 1, printed
     assert "Traceback" not in printed
     assert ".py:" not in printed
+
+
+def test_a_time_is_what_the_caller_waits_for(monkeypatch):
+    """The report's own clock stops before the original weights are let go."""
+    report = CompressionReport("wanda-0.5", seconds=STAGES, blocks=4)
+    monkeypatch.setattr(compressors, "compress", lambda *args, **options: report)
+    monkeypatch.setattr(speed, "time", SimpleNamespace(perf_counter=iter([10.0, 12.5]).__next__))
+    assert speed.cost(None, None, "wanda-0.5", 1.6).seconds == {**STAGES, "total": 2.5}
 
 
 def test_no_file_is_how_it_is_used(capsys):
