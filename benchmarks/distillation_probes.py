@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +42,10 @@ def run_probe(name: str, context: Context, cells: dict[str, Any], folder: Path) 
     text = json.dumps({"model": context.model, "seconds": spent, "probes": rows})
     chosen = "".join(f"-{network}" for network in context.networks) if name == "network" else ""
     cell_names = "-".join(cells).replace("+", "") if len(cells) < 4 else f"{len(cells)}cells"
-    (folder / f"probes-{name}{chosen}-{cell_names}.json").write_text(text, encoding="utf-8")
+    path = folder / f"probes-{name}{chosen}-{cell_names}.json"
+    part = path.with_suffix(".json.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)  # whoever collects meanwhile gets all of it or nothing
     print(f"{name}: {len(rows)} rows of {', '.join(cells)} in {spent:.1f} s", flush=True)
 
 

@@ -2,16 +2,20 @@
 
 Random images of FashionMNIST's shape: time does not depend on what they show. Seconds an iteration of one distilled
 set; both ways on the same device in one run, the first iteration (recording, algorithm choice) not counted.
+With ``--unrolled`` the memory of trajectory matching by its number of steps instead.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from benchmarks.study_options import count
 
 WARM = 1
 # Sets at once, and settings. A CPU has no graphs, and its bfloat16 is not what real images are treated in there.
@@ -110,6 +114,48 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
+def unrolled(shape: Any, images: Any, steps: int, ipc: int = 10, sets: int = 5) -> int:
+    """Bytes of a GPU that trajectory matching through ``steps`` steps takes at most, beyond what is there before it."""
+    import torch
+
+    from compressors.distillation.backbones import real_images
+    from compressors.distillation.masking import Run
+    from compressors.distillation.schedules import COLOR, Budget
+    from compressors.distillation.trajectory import Trajectory, TrajectoryMatching
+
+    runs = [Run(seed) for seed in range(sets)]
+    synthetic = real_images(images, ipc, [run.seed for run in runs], "initial")
+    work = TrajectoryMatching(
+        shape, images, runs, synthetic, Budget(1), COLOR, Trajectory(steps, expert_epochs=1, max_start=1)
+    )
+    work.iterate()
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    work.iterate()
+    return torch.cuda.max_memory_allocated() - before
+
+
+def measure_memory(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row a number of steps. Raises ``ValueError`` without a GPU, whose memory it is."""
+    import torch
+
+    from compressors.distillation.convnet import Shape
+
+    if not torch.cuda.is_available():
+        raise ValueError("--unrolled measures the memory of a GPU, and there is none")
+    shape = Shape(1, arguments.size, 10, arguments.width, arguments.depth)
+    images, rows = random_images(shape, max(arguments.real, 10), "cuda"), []
+    for steps in arguments.unrolled:
+        rows.append({"backbone": "mtt", "ipc": 10, "sets": 5, "steps": steps, "peak": unrolled(shape, images, steps)})
+        print(f"mtt ipc 10, 5 sets, {steps} steps: {rows[-1]['peak'] / 2**20:.1f} MiB at most", flush=True)
+    return rows
+
+
+def _counts(text: str) -> list[int]:
+    return [count(part) for part in text.split(",")]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     import torch
 
@@ -121,11 +167,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--real", type=int, default=256, help="real images a class")
     parser.add_argument("--outer", type=int, help="outer steps at ten images a class (published: 10)")
     parser.add_argument("--inner", type=int, help="epochs between them (published: 50)")
+    parser.add_argument("--unrolled", type=_counts, help="peak memory of trajectory matching instead: 10,20,40 steps")
     parser.add_argument("-o", "--out", type=Path)
     options = parser.parse_args(arguments)
     torch.set_float32_matmul_precision("high")  # TF32, as torch's convolutions use by default
     torch.backends.cudnn.benchmark = True
-    rows = measure(options)
+    try:
+        rows = measure_memory(options) if options.unrolled else measure(options)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     if options.out:
         options.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return 0

@@ -15,23 +15,28 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from benchmarks.study_files import StudyFiles
+from benchmarks.study_full import EPOCHS, FULL, full_of
 from benchmarks.study_options import arguments_of, check, network
 
 RATIOS = tuple(round(0.1 * k, 1) for k in range(10))
 MDT = 0.3
 SOURCES = ("distilled", "real-matched", "real")
+RANKED = 1000  # images of a set at most: the spectrum of more takes minutes of the host, for every network
 
 
 def parse_cell(text: str) -> tuple[str, int, float, str]:
-    """(backbone, images a class, MDT ratio, training loss) of ``dsa-ipc10+mdt`` or ``dc-ipc1+mdt0.1+mixup``."""
+    """(backbone, images a class, MDT ratio, training loss) of ``dsa-ipc10+mdt``, ``dc-ipc1+mdt0.1+mixup`` or
+    ``full+mixup``, which has no number of images (0).
+    """
     import re
 
-    match = re.fullmatch(r"([a-z]+)-ipc(\d+)(\+mdt([\d.]+)?)?(?:\+(smooth|focal|mixup|cutmix|cutout))?", text)
+    trained = rf"(?:([a-z]+)-ipc(\d+)(\+mdt([\d.]+)?)?|{FULL})"
+    match = re.fullmatch(trained + r"(?:\+(smooth|focal|mixup|cutmix|cutout))?", text)
     if match is None:
-        spelling = "backbone-ipcN[+mdt[ratio]][+smooth|focal|mixup|cutmix|cutout]"
+        spelling = f"backbone-ipcN[+mdt[ratio]] or {FULL}, [+smooth|focal|mixup|cutmix|cutout]"
         raise SystemExit(f"error: --cells: {text!r} is not spelled {spelling}")
     ratio = float(match[4] or MDT) if match[3] else 0.0
-    return match[1], int(match[2]), ratio, match[5] or "ce"
+    return match[1] or FULL, int(match[2] or 0), ratio, match[5] or "ce"
 
 
 def calibration_pixels(splits: Any, distilled: Any, nets: int, device: str) -> Iterator[tuple[str, Any, Any]]:
@@ -103,9 +108,10 @@ def fits(
 
 
 def study(
-    distilled: Any, shape: Any, splits: Any, recipe: Any, nets: int, device: str, label: str, image_set: Any
-) -> list[dict[str, Any]]:
-    """Rows of all runs of one backbone and number of images."""
+    distilled: Any, shape: Any, splits: Any, recipe: Any, nets: int, device: str, label: str, image_set: Any,
+    learned: tuple[Any, Any] | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Rows of all runs of one backbone and number of images. ``learned``: what trains the networks, if not these."""
     import torch
 
     from benchmarks.confidence_scores import COLUMNS, binned, losses, scores
@@ -117,7 +123,8 @@ def study(
     start = time.perf_counter()
     seeds = [1000 * run.seed + k for run in distilled.runs for k in range(nets)]
     pixels = distilled.pixels.repeat_interleave(nets, 0)
-    parameters = Trainer(shape, pixels, distilled.labels, seeds, recipe).run()
+    taught = (learned[0].expand(len(seeds), -1, -1, -1, -1), learned[1]) if learned else (pixels, distilled.labels)
+    parameters = Trainer(shape, *taught, seeds, recipe).run()
     if parameters.is_cuda:
         torch.cuda.synchronize()  # else the seconds would be those of launching
     trained = time.perf_counter() - start
@@ -136,16 +143,17 @@ def study(
         )
         for name, given, labels in calibration_pixels(splits, distilled, nets, device)
     }  # fmt: skip
-    ranks = spectrum(distilled.pixels).tolist() if distilled.pixels.shape[1] > 2 else [None] * len(distilled.runs)
-    inner = fused.features(parameters, pixels, shape)
-    inner_ranks = spectrum(inner).tolist() if distilled.pixels.shape[1] > 2 else [None] * len(seeds)
+    ranks, inner_ranks = [None] * len(distilled.runs), [None] * len(seeds)
+    if 2 < distilled.pixels.shape[1] <= RANKED:
+        ranks = spectrum(distilled.pixels).tolist()
+        inner_ranks = spectrum(fused.features(parameters, pixels, shape)).tolist()
     seen = looks(parameters, shape, splits, image_set, sources["distilled"]["exact"], distilled, test, answers)
     rows = []
     for k in range(len(seeds)):
         run = distilled.runs[k // nets]
         rows.append({
             "cell": label, "backbone": distilled.backbone, "mdt": run.mdt, "seed": run.seed, "net": k % nets,
-            "ipc": len(distilled.labels) // shape.classes, "share": distilled.share,
+            "ipc": distilled.extra.get("ipc", len(distilled.labels) // shape.classes), "share": distilled.share,
             "loss": recipe.loss, "epochs": recipe.epochs,
             "columns": list(COLUMNS), "none": plain[k].tolist(), "oracle": oracle[k].tolist(),
             "oracle_T": float(best.value[k]), "max_logit": [float(largest[k].mean()), float(largest[k].std())],
@@ -173,18 +181,23 @@ def run_group(backbone: str, ipc: int, cells: list[tuple[float, str, str]], spli
     known = model.images
     shape = Shape(known.channels, known.size, known.classes, model.width, model.depth)
     strategies = COLOR if known.mirrored else DIGITS
-    files, made = images_of(backbone, ipc, list(dict.fromkeys(r for r, _, _ in cells)), shape, splits, options)
+    learned = None
+    if backbone == FULL:
+        files, made, learned = full_of(shape, splits, options)
+    else:
+        files, made = images_of(backbone, ipc, list(dict.fromkeys(r for r, _, _ in cells)), shape, splits, options)
     rows = files.rows(made)
     for ratio, loss, text in cells:
-        augmented = options.recipe == "augmented" or (not options.recipe and backbone not in ("dc", "random"))
-        epochs = options.epochs or (1000 if augmented else 300)
+        augmented = options.recipe == "augmented" or (not options.recipe and backbone not in ("dc", "random", FULL))
+        epochs = options.epochs or (EPOCHS if backbone == FULL else 1000 if augmented else 300)
         recipe = Recipe(epochs, loss=loss, strategies=strategies if augmented else ())
         here = [row for row in rows if (row["cell"], row["epochs"]) == (text, epochs)]
         if len(here) == options.seeds * options.nets:
             print(f"{text}: {len(here)} rows are there", flush=True)
             continue
         rows = [row for row in rows if row not in here]
-        rows += study(of(made, ratio), shape, splits, recipe, options.nets, made.pixels.device.type, text, known)
+        device = made.pixels.device.type
+        rows += study(of(made, ratio), shape, splits, recipe, options.nets, device, text, known, learned)
         files.write(made, rows)
 
 

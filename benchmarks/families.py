@@ -24,6 +24,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fixtures.processes import ended_together, ending_with_parent
+
 METHODS = ("wanda-0.5", "rtn-w4g-1")
 OUTCOMES = ("compressed", "refused", "not built", "wrong")
 # Of the largest state, by precision; a block given another argument is off by far more. Some types need float32.
@@ -177,7 +179,7 @@ def worker(kind: str, gigabytes: float, sender: Any) -> None:
 def confined(kind: str, seconds: float, gigabytes: float, context: Any) -> Found:
     """Examine a type in a process that is ended after ``seconds``."""
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=worker, args=(kind, gigabytes, sender), daemon=True)
+    process = context.Process(target=ending_with_parent, args=(worker, kind, gigabytes, sender), daemon=True)
     process.start()
     sender.close()
     try:
@@ -205,7 +207,7 @@ def scan(kinds: Sequence[str], *, jobs: int = 2, seconds: float = SECONDS, gigab
         print(f"{kind}: {found.outcome} {found.words}".rstrip(), file=sys.stderr, flush=True)
         return found
 
-    with ThreadPoolExecutor(jobs) as pool:
+    with ThreadPoolExecutor(jobs) as pool, ended_together():
         return list(pool.map(one, kinds))
 
 

@@ -8,6 +8,7 @@ its grids decide (``claims = ["A6"]`` in a grid) and which of them come first::
 
     [fleet]
     first = ["A7", "A6"]   # cases of A7, then those of A6, then the rest
+    draws = 5              # five draws of all of them before any other draw: a short call leaves no claim without
 
 ``--claims A6,B10`` makes the cases of these claims alone, in that order.
 """
@@ -29,9 +30,10 @@ from typing import Any
 from benchmarks import gpus, judging
 from benchmarks.controls import with_controls
 from benchmarks.devices import missing_device
-from benchmarks.fleet_order import in_order, listed, ranks
+from benchmarks.fleet_order import first_draws, in_order, listed, ranks
 from benchmarks.grid import GridError, Overrides, build_cases, build_claims, load_profile, parse_seeds, split_list
 from benchmarks.measures import left_out
+from fixtures.processes import ended_together, ending_with_parent, stop
 from fixtures.records import Case
 from fixtures.store import Store
 
@@ -66,19 +68,18 @@ def pending(
     left = [case for case in cases if case.id in missing]
     if file is not None:
         return left, len(cases)
-    return in_order(left, cases, places), len(cases)
+    return in_order(left, cases, places, first_draws(profile)), len(cases)
 
 
 def work(cases: list[Case], counter: Any, root: Path, deadline: float, results: Any, at: Any, place: int) -> None:
     """One process: the next case that nobody has taken, until none is left or the time is up.
 
-    It ends, too, when the process that started it is gone: a fleet that was killed goes on with nothing.
     ``at[place]`` is the number of the case at work, -1 before the first one and at the end.
     """
     from fixtures.runner import Runner
 
-    runner, parent = Runner(Store(root)), multiprocessing.parent_process()
-    while time.monotonic() < deadline and (parent is None or parent.is_alive()):
+    runner = Runner(Store(root))
+    while time.monotonic() < deadline:
         with counter.get_lock():
             number = counter.value
             counter.value += 1
@@ -96,35 +97,40 @@ def work(cases: list[Case], counter: Any, root: Path, deadline: float, results: 
 def run(cases: list[Case], root: Path, processes: int, seconds: float, target: Any = work) -> list[Finished]:
     """Runs until all cases are done or ``seconds`` have passed; what was finished, in the order of finishing.
 
-    A process that is killed costs the case it was at, which is named; the others go on.
+    A process that is killed costs the case it was at, which is named; the others go on. All end with this one.
     """
     context = multiprocessing.get_context("spawn")
     counter, results = context.Value("i", 0), context.Queue()
     at = context.Array("i", [-1] * processes, lock=False)
     deadline = time.monotonic() + seconds
-    devices = gpus.visible()
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    workers = []
-    for number in range(processes):
-        if devices:  # before the process starts, so that it sees no other
-            os.environ["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
-        worker = context.Process(target=target, args=(cases, counter, root, deadline, results, at, number), daemon=True)
-        worker.start()
-        workers.append(worker)
-    if given is None:
-        os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-    else:
-        os.environ["CUDA_VISIBLE_DEVICES"] = given
     finished: list[Finished] = []
-    while any(worker.is_alive() for worker in workers) and time.monotonic() < deadline + GRACE:
+    with ended_together():
+        given = [(target, cases, counter, root, deadline, results, at, number) for number in range(processes)]
+        workers = _started([context.Process(target=ending_with_parent, args=one, daemon=True) for one in given])
+        while any(worker.is_alive() for worker in workers) and time.monotonic() < deadline + GRACE:
+            _drain(results, finished, len(cases))
         _drain(results, finished, len(cases))
-    _drain(results, finished, len(cases))
     for worker, number in zip(workers, at, strict=True):
         if worker.exitcode:  # not None (it is stopped below) and not 0
             name = cases[number].id if number >= 0 else "between two cases"
             finished.append(Finished(name, {}, _died(worker.exitcode)))
-        worker.terminate()
+    stop(workers)
     return finished
+
+
+def _started(workers: list[Any]) -> list[Any]:
+    """Starts the processes, each seeing one GPU in turn."""
+    devices = gpus.visible()
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    for number, worker in enumerate(workers):
+        if devices:  # before the process starts, so that it sees no other
+            os.environ["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
+        worker.start()
+    if given is None:
+        os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+    else:
+        os.environ["CUDA_VISIBLE_DEVICES"] = given
+    return workers
 
 
 def _died(status: int) -> str:

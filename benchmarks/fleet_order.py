@@ -42,16 +42,28 @@ def ranks(
     return {name: min(held) for name, held in places.items() if held}
 
 
-def in_order(left: Sequence[Case], cases: Sequence[Case], places: dict[str, int]) -> list[Case]:
-    """``left`` of ``cases``: by place, and there by seed; then model by model, sweep by sweep, by seed."""
+def in_order(left: Sequence[Case], cases: Sequence[Case], places: dict[str, int], draws: int = 0) -> list[Case]:
+    """``left`` of ``cases``: by place, and there by seed; then model by model, sweep by sweep, by seed.
+
+    With ``draws``, so many draws of everything come before the others.
+    """
     models = list(dict.fromkeys(case.model for case in cases))
     tags = list(dict.fromkeys(["", *(case.tag for case in cases)]))
 
     def place(case: Case) -> tuple[int, ...]:
         seed, model, tag = case.draw.seed if case.draw else -1, models.index(case.model), tags.index(case.tag)
+        later = int(draws > 0 and seed >= draws)
         if case.id in places:  # a claim over several models or amounts wants few draws of all
-            return places[case.id], seed, model, tag
+            return later, places[case.id], seed, model, tag
         # Tagged cases are sweeps beside the main table of their model: they come after it.
-        return len(places), model, tag, seed
+        return later, len(places), model, tag, seed
 
     return sorted(left, key=place)
+
+
+def first_draws(profile: dict[str, Any]) -> int:
+    """``draws`` of the table ``[fleet]``, 0 without. Raises ``GridError`` if it is no whole number above 0."""
+    found = profile.get("fleet", {}).get("draws", 0)
+    if "draws" in profile.get("fleet", {}) and (type(found) is not int or found < 1):
+        raise GridError(f"--profile: [fleet] draws = {found!r}: expected a whole number of at least 1")
+    return found

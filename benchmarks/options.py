@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.grid import Overrides, parse_seeds, split_list
 from benchmarks.speed import SHAPES
-from fixtures.packages import PACKAGES
+from fixtures.packages import unknown_terms
 
 
 def _checked(parse: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -54,9 +54,8 @@ def _switches(text: str) -> tuple[bool, ...]:
 
 
 def _terms(text: str) -> tuple[str, ...]:
-    known = sorted({package.terms for package in PACKAGES if package.terms})
-    if unknown := [name for name in _names(text) if name not in known]:
-        raise ValueError(f"no terms {unknown[0]!r}; known: {', '.join(known)}")
+    if wrong := unknown_terms(_names(text)):
+        raise ValueError(wrong)
     return _names(text)
 
 

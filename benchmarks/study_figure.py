@@ -2,7 +2,8 @@
 
 ``<network>-masking.svg``: ECE over the mask ratio, by what was calibrated on and how. ``<network>-accuracy.svg``:
 over-confidence over accuracy, distilled images beside random real ones. ``<network>-reliability.svg``: accuracy over
-confidence, of studies whose rows have bins. Points; means over distilled sets with their SD.
+confidence, of studies whose rows have bins. ``<network>-mdt.svg``: ECE and accuracy over the ratio of masked
+distillation. Points; means over distilled sets with their SD.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.claims.distilled import _after, studies
-from benchmarks.claims.distilled_sets import Row, Sets
+from benchmarks.claims.distilled import MDT, _after, studies
+from benchmarks.claims.distilled_ratios import by_ratio
+from benchmarks.claims.distilled_sets import REAL, Row, Sets
 from benchmarks.claims.proper import ACCURACY, ECE, GAP
 from benchmarks.claims.world import World
 from benchmarks.study_records import read_studies, to_records
@@ -97,19 +99,19 @@ def accuracy(found: Sequence[Sets], title: str) -> str:
                 (s for s in held if s.first["backbone"] == "random" and s.first["loss"] == "ce"),
                 key=lambda s: s.accuracy,
             )
-            points = {sets.name: (_spread(sets, _none(ACCURACY)), _spread(sets, _none(GAP))) for sets in held}
+            points = {sets.label: (_spread(sets, _none(ACCURACY)), _spread(sets, _none(GAP))) for sets in held}
             for a, b in pairwise(real):
-                ends = [points[s.name] for s in (a, b)]
+                ends = [points[s.label] for s in (a, b)]
                 ax.plot([e[0][0] for e in ends], [e[1][0] for e in ends], color=PLACES["soft"], linewidth=0.9)
             for sets in held:
-                (x, dx), (y, dy) = points[sets.name]
+                (x, dx), (y, dy) = points[sets.label]
                 colour = PLACES["soft" if sets in real else "c1" if sets.first["mdt"] else "c0"]
                 ax.errorbar(x, y, dy, dx, fmt="o", color=colour, markersize=4, linewidth=0.8)
-            distilled = sorted((s for s in held if s not in real), key=lambda s: -points[s.name][1][0])
+            distilled = sorted((s for s in held if s not in real), key=lambda s: -points[s.label][1][0])
             for k, sets in enumerate(distilled):  # neighbours have their names on different sides
-                _name(ax, sets.label.split(" ", 1)[1], points[sets.name], PLACES["ink"], SIDES[k % len(SIDES)])
+                _name(ax, sets.label.split(" ", 1)[1], points[sets.label], PLACES["ink"], SIDES[k % len(SIDES)])
             for sets in real:
-                _name(ax, str(sets.first["ipc"]), points[sets.name], PLACES["soft"], (-3, -9, "right"))
+                _name(ax, str(sets.first["ipc"]), points[sets.label], PLACES["soft"], (-3, -9, "right"))
             ax.axhline(0, color=PLACES["line"], linewidth=0.8)
             ax.set_title(f"networks trained {epochs} epochs")
             ax.margins(x=0.16)
@@ -132,14 +134,37 @@ def reliability(found: Sequence[Sets], title: str) -> list[str]:
     return [drawing.svg for drawing in pages(title, "reliability", lines, "")] if lines else []
 
 
+def while_distilled(found: Sequence[Sequence[Sets]], title: str) -> str:
+    """ECE and accuracy, uncalibrated, over the share masked while images were distilled."""
+    with canvas(WIDTH, 2.6, 1, 2, sharex=True) as (figure, axes):
+        for ax, column, name in zip(axes.flat, (ECE, ACCURACY), ("ECE, points", "accuracy, %"), strict=True):
+            for k, cells in enumerate(found):
+                mean, sd = np.transpose([_spread(sets, _none(column)) for sets in cells])
+                colour, marker = series(k)
+                ratios = [sets.first["mdt"] for sets in cells]
+                ax.errorbar(ratios, mean, sd, color=colour, marker=marker, markersize=3, linewidth=1.3)
+            ax.set_xlabel("share masked while distilled")
+            ax.set_ylabel(name)
+            ax.grid(True, axis="y")
+        names = [cells[0].label.split(" ", 1)[1] for cells in found]
+        figure.legend(axes.flat[0].containers, names, loc="outside upper left", ncols=ACROSS, handlelength=1.6)
+        return to_svg(figure, title)
+
+
 def figures(found: Sequence[Sets]) -> dict[str, str]:
     """{name: SVG} of the cells of one network and image set."""
     model = found[0].first["model"]
     plain = [sets for sets in found if sets.first["loss"] == "ce"]
-    masked = [s for s in plain if s.first["backbone"] != "random" and len(_tests(s)) > 1]
-    made = {f"{model}-accuracy": accuracy(found, f"{model}: confidence minus accuracy over accuracy")}
+    # All images are no control of a few; ratios of MDT would cover each other.
+    some = [s for s in found if s.first["backbone"] != "full" and s.first["mdt"] in (0, MDT)] or found
+    masked = [s for s in plain if s in some and s.first["backbone"] not in REAL and len(_tests(s)) > 1]
+    made = {f"{model}-accuracy": accuracy(some, f"{model}: confidence minus accuracy over accuracy")}
     if masked:
         made[f"{model}-masking"] = masking(masked, f"{model}: ECE over the share masked")
+    if ratios := list(by_ratio([s for s in plain if s.first["backbone"] not in REAL])):
+        made[f"{model}-mdt"] = while_distilled(
+            ratios, f"{model}: ECE and accuracy over the share masked while distilled"
+        )
     pages_ = reliability(found, f"{model}: confidence against accuracy")
     return made | {f"{model}-reliability{f'-{k + 1}' if k else ''}": svg for k, svg in enumerate(pages_)}
 

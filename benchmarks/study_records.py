@@ -4,7 +4,7 @@
     python -m benchmarks.study_records reports/out/study --pack reports/reference/distillation
 
 One record a distilled set and cell; ``checks["study"]`` holds its networks' rows. Packed, rows are small enough to be
-kept: ``<images>-<file>.json.gz``, figures with five decimals.
+kept: ``<images>-<file>[-share0.05].json.gz`` (of the published iterations), figures with five decimals.
 """
 
 from __future__ import annotations
@@ -66,11 +66,12 @@ def read_studies(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def rounded(value: Any) -> Any:
-    """Rows with ``PLACES`` decimals; times, of which some are shorter than that, with as many digits."""
+    """Rows with ``PLACES`` decimals; times and shares, of which some are less than that, with as many digits."""
     if isinstance(value, dict):
         return {
             key: {name: float(f"{time:.{PLACES}g}") for name, time in part.items()}
-            if key == "seconds" and isinstance(part, dict) else rounded(part)
+            if key == "seconds" and isinstance(part, dict)
+            else float(f"{part:.{PLACES}g}") if key == "share" and part else rounded(part)
             for key, part in value.items()
         }  # fmt: skip
     if isinstance(value, list):
@@ -86,10 +87,13 @@ def pack(folder: Path, into: Path) -> list[Path]:
         if study is None:
             continue
         kept = {key: value for key, value in study.items() if key != "facts"}
-        name = f"{study['model'].split('-', 1)[1]}-{path.name.split('.json')[0]}.json.gz"
+        name = f"{study['model'].split('-', 1)[1]}-{path.name.split('.json')[0]}"
+        # What was cut must not take the place of what was not; a packed name has its share already.
+        share = min((row.get("share") or 1 for row in study.get("rows") or study["probes"]), default=1)
+        name += f"-share{share:g}" if share < 1 and "-share" not in name else ""
         into.mkdir(parents=True, exist_ok=True)
-        (into / name).write_bytes(gzip.compress(json.dumps(rounded(kept)).encode(), mtime=0))
-        found.append(into / name)
+        (into / f"{name}.json.gz").write_bytes(gzip.compress(json.dumps(rounded(kept)).encode(), mtime=0))
+        found.append(into / f"{name}.json.gz")
     return found
 
 

@@ -53,7 +53,7 @@ def _measure(record: Record, tasks: list[str]) -> dict[str, float]:
 
 
 def _tables(world: World, settings: Settings) -> Iterator[tuple[Panel, list[str], str, list[str]]]:
-    for panel in world.some(settings.get("models", "")):
+    for panel in world.some(settings.get("models", ""), methods=settings.get("methods", ())):
         if panel.dense is None:
             continue
         tasks = [t for t in informative(panel.dense) if len(panel.dense.tasks[t].probabilities[0]) > 1]
@@ -134,7 +134,7 @@ def best_for_both(world: World, settings: Settings) -> list[Cell]:
     """X4: Kendall's W of accuracy lost and ECE over sources, all methods together as judges."""
 
     def cells() -> Iterator[Cell]:
-        for panel in world.some(settings.get("models", "")):
+        for panel in world.some(settings.get("models", ""), methods=settings.get("methods", ())):
             held = [entry for entry in _tables(world, settings) if entry[0] is panel]
             if not held:
                 continue

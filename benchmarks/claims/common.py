@@ -34,8 +34,13 @@ def views(
     those that repeat it in another amount or on all items); raises :class:`NoEvidence` if there are none.
     """
     found, why = 0, ""
-    choose = world.all if everywhere else world.repeated if settings.get("repeated") else world.some
-    panels = choose(settings.get("models", ""))
+    models, methods = settings.get("models", ""), settings.get("methods", ())
+    if everywhere:
+        panels = world.all(models)
+    elif settings.get("repeated"):
+        panels = world.repeated(models, methods)
+    else:
+        panels = world.some(models, methods=methods)
     for panel in panels:
         for outcome in settings.get("outcomes", outcomes):
             try:
@@ -46,7 +51,6 @@ def views(
             found += 1
             yield view
     if not found:
-        models = settings.get("models", "")
         of = f"of a model {models!r} " if models else ""
         raise NoEvidence(why or f"no records {of}with two draws of a source")
 

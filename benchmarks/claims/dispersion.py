@@ -154,7 +154,7 @@ def task_sensitivity(world: World, settings: Settings) -> list[Cell]:
     """
 
     def cells() -> Iterator[Cell]:
-        for panel in world.repeated(settings.get("models", "")):
+        for panel in world.repeated(settings.get("models", ""), settings.get("methods", ())):
             if panel.dense is None or not set(settings["tasks"]) <= set(panel.dense.tasks):
                 continue
             tasks = sorted(panel.dense.tasks)
@@ -217,7 +217,7 @@ def hidden_by_perplexity(world: World, settings: Settings) -> list[Cell]:
     """
 
     def cells() -> Iterator[Cell]:
-        for panel in world.repeated(settings.get("models", "")):
+        for panel in world.repeated(settings.get("models", ""), settings.get("methods", ())):
             if panel.dense is None or not panel.dense.tasks:
                 continue
             try:

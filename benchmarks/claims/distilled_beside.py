@@ -1,4 +1,6 @@
-"""What stands beside claim C6: masked scaling at a ratio that nothing chose, and the greatest fall of all cells."""
+"""What stands beside claim C6 (masked scaling at a ratio that nothing chose, and the greatest fall of all cells) and
+beside C2 (other losses, on distilled images and on all real ones).
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.claims.distilled import SOURCES, _after, _beyond, _masked, _paired
-from benchmarks.claims.distilled_sets import Sets
-from benchmarks.claims.evidence import Cell
+from benchmarks.claims.distilled import SOURCES, _after, _beyond, _masked, _paired, _plain
+from benchmarks.claims.distilled_controls import full_data
+from benchmarks.claims.distilled_sets import REAL, Sets
+from benchmarks.claims.evidence import Cell, Effect
 from benchmarks.claims.proper import contrary
+from reports.statistics.group_contrast import group_contrast
 
 FIXED = 3  # place of the ratio .3
 
@@ -57,3 +61,16 @@ def greatest_fall(among: Sequence[Sets], shuffles: int = 2000) -> Cell:
 def _percent(fall: Any) -> Any:
     """Of a fall of the logarithm."""
     return 100 * (1 - np.exp(-fall))
+
+
+def other_losses(among: Sequence[Sets]) -> Iterator[Cell]:
+    """What mixup and the other losses leave of the ECE, uncalibrated: distilled minus all real images, same loss."""
+    for sets in among:
+        first = sets.first
+        other = full_data(sets, among) if first["loss"] != "ce" and first["backbone"] not in REAL else None
+        if other and not first["mdt"]:
+            groups = [s.values(_plain) for s in (sets, other)]
+            detail = f"{groups[0].mean():.1f} and {groups[1].mean():.1f} at accuracies of {100 * sets.accuracy:.1f}"
+            detail += f" and {100 * other.accuracy:.1f}"
+            evidence = Effect(group_contrast(groups, [1, -1]))
+            yield sets.cell(evidence, "points of ECE", 0.0, detail, f"against {other.name}", shown_only=True)

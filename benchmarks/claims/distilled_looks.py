@@ -67,7 +67,8 @@ def why_masking_works(world: World, settings: Settings) -> list[Cell]:
             if len(sets.first["sources"]["distilled"]["exact"]["T"]) > RATIO:
                 detail = f"median T of TS {_median(sets, 0):.2f}, of MTS {_median(sets, RATIO):.2f}"
                 yield sets.cell(_paired(sets.values(_nearer)), "log T", 0.0, detail, "T nearer")
-                if sets.first["looks"]["constant"] is not None:
+                # None of a set that was made by itself: there was no other whose temperature it could take.
+                if all(row["looks"]["constant"] is not None for rows in sets.rows.values() for row in rows):
                     yield sets.cell(_paired(sets.values(_constant)), "points of ECE", SAME, "", "constant T", rule="E")
 
     return decided(cells())

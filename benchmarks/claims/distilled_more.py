@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import combinations, permutations
+from itertools import combinations
 from operator import itemgetter
 
 import numpy as np
@@ -20,14 +20,13 @@ from benchmarks.claims.distilled import (
     _masked,
     _paired,
     _plain,
-    as_many,
-    control,
     decided,
     distilled,
     masked_gains,
     studies,
     twins,
 )  # fmt: skip
+from benchmarks.claims.distilled_controls import as_many, control
 from benchmarks.claims.evidence import Cell, Effect, Exact, Order
 from benchmarks.claims.proper import ECE, contrary
 from benchmarks.claims.world import World
@@ -35,7 +34,6 @@ from reports.statistics.group_contrast import group_contrast
 
 BACKBONES = ("dc", "dsa", "mtt", "rtp")  # those that the paper says it holds for
 TREATMENTS = ("+mdt", "+mixup", "+cutmix", "+cutout")
-REGRET = 0.5  # points of ECE
 MATCHED_SOURCE = "real-matched"
 
 
@@ -97,10 +95,11 @@ def one_is_worse(world: World, settings: Settings) -> list[Cell]:
 def _over_counts(world: World) -> Iterator[Cell]:
     everything = studies(world)
     plain = [sets for sets in distilled(world) if not sets.first["mdt"]]
-    groups: dict[tuple[str, ...], dict[str, Sets]] = defaultdict(dict)
+    groups: dict[tuple[str, ...], dict[tuple[str, float], Sets]] = defaultdict(dict)
     for one, more in counts(plain):
         first = one.first
-        groups[first["model"], first["backbone"], first["epochs"]] |= {s.name: s for s in (one, more)}
+        both = {(sets.name, sets.first["share"]): sets for sets in (one, more)}
+        groups[first["model"], first["backbone"], first["epochs"]] |= both
     for found in groups.values():
         full = [sets for sets in found.values() if not sets.cut]
         many = full if len(full) > 1 and any(s.first["ipc"] == 1 for s in full) else list(found.values())
@@ -157,10 +156,10 @@ def concentrated_spectra(world: World, settings: Settings) -> list[Cell]:
 
 
 def masked_spreads(world: World, settings: Settings) -> list[Cell]:
-    """C11: effective rank of the images of masked distillation minus that of the same seeds without."""
+    """C11: effective rank of the images of masked distillation, every ratio, minus that of the same seeds without."""
 
     def cells() -> Iterator[Cell]:
-        for masked, plain in twins(world):
+        for masked, plain in twins(world, every=True):
             if masked.first["rank_images"] is not None:
                 difference = masked.values(_rank) - plain.values(_rank)
                 yield masked.cell(_paired(difference), "effective rank", more=f"minus {plain.name}")
@@ -172,86 +171,15 @@ def _rank(row: Row) -> float:
     return float(row["rank_images"])
 
 
-def _ratios(sets: Sets, source: str = "distilled") -> np.ndarray:
-    """Test ECE ``[sets, ratios]``, points, exact fit."""
-    count = len(sets.first["sources"][source]["exact"]["test"])
-    return np.stack([sets.values(partial(_after, source=source, fit="exact", index=k)) for k in range(count)], 1)
-
-
-def ratio_optimum(world: World, settings: Settings) -> list[Cell]:
-    """C17: curvature of test ECE over the mask ratio of masked scaling, and where the parabola is least.
-
-    Where ECE at .9 has come back above that of no mask, masking has broken; the ratio where it does is in the detail.
-    """
-
-    def cells() -> Iterator[Cell]:
-        for sets in distilled(world):
-            table = _ratios(sets)
-            if sets.first["mdt"] or table.shape[1] < 5:
-                continue
-            x = np.arange(table.shape[1]) / 10
-            fitted = np.array([np.polyfit(x, row, 2) for row in table])
-            bend, vertex = _paired(fitted[:, 0]), _paired(-fitted[:, 1] / (2 * fitted[:, 0]))
-            inside = vertex.low >= 0.1 and vertex.high <= 0.9
-            word = "least" if bend.estimate > 0 else "greatest"
-            detail = f"{word} at r = {vertex.estimate:.2f} [{vertex.low:.2f}, {vertex.high:.2f}]"
-            detail += "" if inside else ": not inside .1 to .9"
-            # A parabola whose least value lies at the edge says nothing about an optimum inside; one that is bent the
-            # other way has none.
-            beside = not inside and bend.high >= 0
-            unit = "points of ECE a squared ratio"
-            yield sets.cell(bend, unit, detail=detail + _breaking(table), shown_only=beside)
-
-    return decided(cells())
-
-
-def _breaking(table: np.ndarray) -> str:
-    """The first ratio past the best from which ECE lies above that of no mask, by set."""
-    points = []
-    for row in table:
-        worse = [k for k in range(int(row.argmin()) + 1, len(row)) if (row[k:] > row[0]).all()]
-        points.append(worse[0] / 10 if worse else np.nan)
-    known = [point for point in points if np.isfinite(point)]
-    if not known:
-        return "; never worse than no mask"
-    return (
-        f"; worse than no mask from r = {min(known):.1f} to {max(known):.1f} on, in {len(known)} of {len(table)} sets"
-    )
-
-
-def one_ratio(world: World, settings: Settings) -> list[Cell]:
-    """C18: regret on one cell of the ratio that is best on another, against its own best by the other sets.
-
-    Cells are others if data set, network or images a class differ; another backbone alone is none.
-    """
-
-    def cells() -> Iterator[Cell]:
-        held = [(sets, _ratios(sets)) for sets in distilled(world) if not sets.first["mdt"]]
-        for (chosen_on, first), (used_on, second) in permutations(held, 2):
-            same = all(chosen_on.first[k] == used_on.first[k] for k in ("model", "ipc"))
-            if same or first.shape[1] != second.shape[1] or len(second) < 3:
-                continue
-            ratio = int(first.mean(0).argmin())
-            others = (second.sum(0) - second) / (len(second) - 1)
-            own = second[np.arange(len(second)), others.argmin(1)]
-            detail = f"r = {ratio / 10:.1f}, its own best {second.mean(0).argmin() / 10:.1f}"
-            regret = _paired(second[:, ratio] - own)
-            both = chosen_on if chosen_on.cut else used_on
-            name = f"ratio of {chosen_on.first['model']} {chosen_on.name} used on {used_on.name}"
-            yield both.cell(regret, "points of ECE", REGRET, detail, name)
-
-    return decided(cells())
-
-
 def treatments_ordered(world: World, settings: Settings) -> list[Cell]:
     """C19: uncalibrated ECE of MDT, mixup, CutMix and cutout, paired by set. No order is expected: that which is found
     must hold in every one of its pairs, so that having chosen it costs nothing.
     """
 
     def cells() -> Iterator[Cell]:
-        held = {(s.first["model"], s.first["epochs"], s.name): s for s in studies(world)}
-        for (model, epochs, name), plain in held.items():
-            found = [held.get((model, epochs, name + treatment)) for treatment in TREATMENTS]
+        held = {(s.first["model"], s.first["epochs"], s.first["share"], s.name): s for s in studies(world)}
+        for (*rest, name), plain in held.items():
+            found = [held.get((*rest, name + treatment)) for treatment in TREATMENTS]
             same = [sets for sets in found if sets and sorted(sets.rows) == sorted(plain.rows)]
             if "+" in name or name.startswith("random") or len(same) < len(TREATMENTS):
                 continue

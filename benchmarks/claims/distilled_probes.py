@@ -8,7 +8,6 @@ from functools import partial
 from benchmarks.claims.common import Settings
 from benchmarks.claims.distilled import (
     DECIDING,
-    MATCHED,
     Row,
     Sets,
     _paired,
@@ -17,6 +16,7 @@ from benchmarks.claims.distilled import (
     masked_gains,
     studies,
 )
+from benchmarks.claims.distilled_controls import MATCHED
 from benchmarks.claims.distilled_more import absent
 from benchmarks.claims.evidence import Cell, Effect
 from benchmarks.claims.proper import ACCURACY, CLASSWISE, contrary

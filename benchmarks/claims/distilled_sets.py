@@ -13,6 +13,7 @@ from benchmarks.claims.evidence import Cell, Evidence
 from benchmarks.claims.proper import ACCURACY
 
 Row = dict[str, Any]
+REAL = ("random", "full")  # nothing was distilled: some of the real images, all of them
 
 
 def right(row: Row) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 
@@ -22,27 +23,30 @@ def final(record: Record) -> dict[str, dict[str, float]] | None:
     return blocks[-1] if blocks and "reconstructed" in blocks[-1] else None
 
 
-def _errors(panel: Panel, method: str, text: str, stage: str = "reconstructed") -> list[np.ndarray] | None:
-    """Log errors ``[n_draws]`` of every source; None if a record lacks them."""
-    found = []
+def _errors(panel: Panel, method: str, text: str, stage: str = "reconstructed") -> dict[str, dict[int, float]] | None:
+    """Log error by source and seed; None if a record lacks it."""
+    found: dict[str, dict[int, float]] = {}
     for source in panel.sources([method]):
-        held = panel.cells[method, source]
-        entries = [final(held[seed]) for seed in sorted(held)]
-        values = [entry[stage].get(text) for entry in entries if entry]
-        if len(values) < len(held) or len(values) < 2 or any(not value for value in values):
+        entries = {seed: final(record) for seed, record in panel.cells[method, source].items()}
+        values = {seed: entry[stage].get(text) if entry else None for seed, entry in entries.items()}
+        if not all(values.values()):
             return None
-        found.append(np.log([float(value) for value in values if value]))
+        found[source] = {seed: math.log(value) for seed, value in values.items() if value}
     return found or None
 
 
 def _change(panel: Panel, after: str, before: str, text: str, stage: str = "reconstructed") -> Effect | None:
-    """Mean of log(error with / error without), of the same draws."""
-    first = _errors(panel, after, text)
-    second = _errors(panel, before, text, stage)
-    if first is None or second is None or [a.size for a in first] != [b.size for b in second]:
+    """Mean of log(error with / error without), of the draws that both have: the longer one may have been run on few."""
+    first, second = _errors(panel, after, text), _errors(panel, before, text, stage)
+    if first is None or second is None:
         return None
-    paired = [a - b for a, b in zip(first, second, strict=True)]
-    return Effect(group_contrast(paired, [1 / len(paired)] * len(paired)))
+    shared = {source: sorted(held.keys() & second.get(source, {}).keys()) for source, held in first.items()}
+    paired = [
+        np.array([first[source][seed] - second[source][seed] for seed in seeds])
+        for source, seeds in shared.items()
+        if len(seeds) >= 2
+    ]
+    return Effect(group_contrast(paired, [1 / len(paired)] * len(paired))) if paired else None
 
 
 def overfit(world: World, settings: Settings) -> list[Cell]:

@@ -30,7 +30,7 @@ def one_temperature(world: World, settings: Settings) -> list[Cell]:
     """
 
     def cells() -> Iterator[Cell]:
-        for panel in world.some(settings.get("models", "")):
+        for panel in world.some(settings.get("models", ""), methods=settings.get("methods", ())):
             for method in chosen_methods(panel, settings) if len(_tasks(panel)) > 1 else ():
                 yield from _repaired(panel, method)
         for panel, masked in _masked_panels(world):

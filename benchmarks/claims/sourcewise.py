@@ -62,7 +62,7 @@ def same_ranking(world: World, settings: Settings) -> list[Cell]:
                 table = view.table(methods, sources)
                 yield _agreement(view.panel.name, view.outcome, table, sources, methods)
         if settings.get("tasks"):
-            for panel in world.some(settings.get("models", "")):
+            for panel in world.some(settings.get("models", ""), methods=settings.get("methods", ())):
                 yield from _over_tasks(panel, settings)
 
     return gather(cells())
@@ -141,7 +141,7 @@ def tasks_differ(world: World, settings: Settings) -> list[Cell]:
     """A12: source x task interaction of bits a byte on informative tasks, every task as a share of its damage."""
 
     def cells() -> Iterator[Cell]:
-        for panel in world.some(settings.get("models", "")):
+        for panel in world.some(settings.get("models", ""), methods=settings.get("methods", ())):
             if panel.dense is None or len(informative(panel.dense)) < 2:
                 continue
             tasks = informative(panel.dense)
@@ -168,7 +168,7 @@ def statistics_missed(world: World, settings: Settings) -> list[Cell]:
     """A13 and A22: loss on other domains minus that on the source's own, row and column effects removed."""
 
     def cells() -> Iterator[Cell]:
-        for panel in world.some(settings.get("models", "")):
+        for panel in world.some(settings.get("models", ""), methods=settings.get("methods", ())):
             if panel.dense is None:
                 continue
             for method in chosen_methods(panel, settings):

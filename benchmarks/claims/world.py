@@ -95,30 +95,31 @@ class World:
         }
 
     def main(self, model: str, methods: Sequence[str] = (), least: int = 2) -> Panel:
-        """The model's largest panel of ordinary draws that has the methods; raises :class:`NoEvidence`."""
-        for panel in self.panels:
-            fits = panel.model == model and ordinary(panel.case) and set(methods) <= set(panel.methods)
-            if fits and panel.draws >= least:
-                return panel
-        raise NoEvidence(f"no records of {label(model)} with {', '.join(methods) or 'two draws of a source'}")
+        """The model's largest panel of ordinary draws, of those that have one of the methods and, among these, those
+        with tasks, as far as there are any; raises :class:`NoEvidence` if it has no panel.
+        """
+        held = [p for p in self.panels if p.model == model and ordinary(p.case) and p.draws >= least]
+        if not held:
+            raise NoEvidence(f"no records of {label(model)} with two draws of a source")
+        return max(held, key=lambda panel: _suits(panel, methods))  # the first of equals: the largest
 
-    def some(self, pattern: str = "", least: int = 2) -> list[Panel]:
-        """The main panel of every model whose name fits, largest first."""
+    def some(self, pattern: str = "", least: int = 2, methods: Sequence[str] = ()) -> list[Panel]:
+        """The main panel of every model whose name fits, for a claim about these methods; largest first."""
         panels = []
         for model in self.models:
             if re.search(pattern, model):
                 try:
-                    panels.append(self.main(model, least=least))
+                    panels.append(self.main(model, methods, least))
                 except NoEvidence:
                     continue
         return panels
 
-    def repeated(self, pattern: str = "") -> list[Panel]:
+    def repeated(self, pattern: str = "", methods: Sequence[str] = ()) -> list[Panel]:
         """The main panels, and after each those that ask the same tasks after as many draws of its sources: of another
         amount, or scored on all items.
         """
         found = []
-        for main in self.some(pattern):
+        for main in self.some(pattern, methods=methods):
             found.append(main)
             for panel in self.panels:
                 same = (panel.model, panel.weights) == (main.model, main.weights)
@@ -132,6 +133,11 @@ class World:
     def all(self, pattern: str = "") -> list[Panel]:
         """Every panel of ordinary draws of the models whose name fits."""
         return [p for p in self.panels if re.search(pattern, p.model) and ordinary(p.case)]
+
+
+def _suits(panel: Panel, methods: Sequence[str]) -> tuple[bool, bool]:
+    """Whether a panel has one of the methods, if any is named, and whether it was asked tasks."""
+    return not methods or not set(methods).isdisjoint(panel.methods), bool(panel.case["evaluation"]["tasks"])
 
 
 def _kind(model: str) -> str:

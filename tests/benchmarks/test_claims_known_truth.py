@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.claims.judge import judge, load
-from benchmarks.claims.rules import CANNOT_TELL, DOES_NOT, REPLICATES
+from benchmarks.claims.rules import CANNOT_TELL, DOES_NOT, NOT_RUN, REPLICATES
 from benchmarks.claims.world import World
 from tests.helpers_claims import SOURCES, Truth, records, rng
 
@@ -154,6 +154,7 @@ def test_the_worst_source_against_magnitude(magnitude, expected):
     damage = {"wanda-0.6": 0.5, "magnitude-0.6": magnitude}
     truth = Truth(**KNOWN, methods=("wanda-0.6", "magnitude-0.6"), source=NEAR, damage=damage)
     assert verdict("B7", truth).verdict == expected
+    assert verdict("B7", replace(truth, model="smollm2-135m")).verdict == NOT_RUN  # weights restored from four bits
 
 
 @pytest.mark.parametrize(("drift", "expected"), [(0.0, REPLICATES), (0.2, DOES_NOT)])
@@ -281,6 +282,17 @@ def test_reductions_against_their_bounds(kept, expected):
     assert verdict("B24", truth, change=lambda r: rebuilt(r, kept, kept)).verdict == expected
 
 
+def test_a_step_that_was_run_on_fewer_draws_is_compared_on_those():
+    """B24: BR of ten draws, GP and CR of three of them."""
+    long, short = (
+        Truth(**KNOWN, methods=methods, sources=("news", "dialogue"), seeds=seeds)
+        for methods, seeds in ((STEPS[:2], 10), (STEPS[2:], 3))
+    )
+    result = verdict("B24", long, short, change=lambda r: rebuilt(r, (5, 0.4, 0.3, 0.7), (5, 0.4, 0.3, 0.7)))
+    assert [cell.name.rpartition("+")[2] for cell, _ in result.cells] == ["br", "gp", "cr"]
+    assert result.verdict == REPLICATES
+
+
 @pytest.mark.parametrize("name", ["A3", "A4", "A12", "B1", "B12"])
 def test_text_made_of_sources_is_no_source(name):
     """Chosen, written, mixed and corrupted text beside ten draws of real sources, five draws each: nothing changes."""
@@ -293,6 +305,25 @@ def test_text_made_of_sources_is_no_source(name):
     assert [cell.evidence.estimate for cell, _ in among.cells] == [cell.evidence.estimate for cell, _ in alone.cells]
     assert [cell.damage for cell, _ in among.cells] == [cell.damage for cell, _ in alone.cells]
     assert among.verdict == alone.verdict
+
+
+@pytest.mark.parametrize("name", ["A1", "A10", "B1", "B12", "M4"])
+def test_a_sweep_with_more_records_takes_no_panel_from_a_claim(name):
+    """The same draws swept over more targets and scored on text alone."""
+    tasks = Truth(methods=("wanda-0.5", "wanda-2of4", "sparsegpt-0.5"), seeds=5, source=NEAR)
+    wide = ("wanda-0.3", "wanda-0.4", "wanda-0.5", "wanda-2of4", "sparsegpt-0.5")
+    swept = replace(tasks, methods=wide, seeds=10, tasks=(), documents=12)
+    alone, among = verdict(name, tasks), verdict(name, tasks, swept)
+    assert alone.cells
+    assert among == alone
+
+
+def test_methods_against_sources_are_judged_where_the_methods_are():
+    """B4: two of the methods stand in a larger panel too, which was asked no tasks."""
+    asked = Truth(methods=PRUNERS, seeds=3)
+    swept = replace(asked, methods=PRUNERS[:2] + tuple(f"wanda-0.{k}" for k in range(1, 6)), seeds=6, tasks=())
+    found = verdict("B4", asked, swept)
+    assert {cell.name.split(", ")[1] for cell, _ in found.cells} == {"6 methods x 5 sources"}
 
 
 def test_a_run_with_more_neutral_text_takes_no_other_away():

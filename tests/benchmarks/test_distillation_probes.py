@@ -281,3 +281,21 @@ def test_a_study_and_its_probes_reach_the_claims(tmp_path, capsys):
     head, _, *lines = [line for line in shown[shown.index("Diagnoses:") + 2 :] if line.startswith("|")]
     assert [line.split(" | ")[0] for line in lines] == [f"| {name}" for name in cells.split(",")]
     assert all(line.count("|") == head.count("|") and "±" in line.split(" | ")[6] for line in lines)
+
+
+def test_rows_of_a_probe_are_there_whole_or_not_at_all(tmp_path, monkeypatch):
+    """Whoever collects while a probe writes finds no half file."""
+    monkeypatch.setitem(distillation_probes.PROBES, "removal", lambda context, cells: iter([{"cell": "dm-ipc1"}]))
+    context, path = SimpleNamespace(model="m", networks=()), tmp_path / "probes-removal-dm-ipc1.json"
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(distillation_probes.os, "replace", stop)
+        with pytest.raises(KeyboardInterrupt):
+            distillation_probes.run_probe("removal", context, {"dm-ipc1": None}, tmp_path)
+    assert not path.exists()
+    assert not list(read_studies(tmp_path))
+    distillation_probes.run_probe("removal", context, {"dm-ipc1": None}, tmp_path)
+    assert json.loads(path.read_text())["probes"] == [{"cell": "dm-ipc1"}]

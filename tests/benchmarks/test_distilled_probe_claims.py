@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.claims import distilled_more
+from benchmarks.claims import distilled_looks, distilled_more, distilled_ratios
 from benchmarks.claims.judge import judge, load
 from benchmarks.claims.panels import NoEvidence
 from benchmarks.claims.rules import CANNOT_TELL, DOES_NOT, REPLICATES
@@ -180,6 +180,15 @@ def test_why_masking_works_needs_all_its_parts():
     assert verdict("C15", cells(("dc-ipc1", more_than_t))) == CANNOT_TELL
 
 
+def test_a_set_made_by_itself_has_no_constant_temperature():
+    """Of five sets in several files some may have had others beside them: the part is asked of all or of none."""
+    made = cells(("dc-ipc1", {"looks": looks(), "ts": (1.0, 3.0)}))
+    assert sum("constant T" in cell.name for cell in distilled_looks.why_masking_works(World(made), {})) == 1
+    for line in made[-1].checks["study"]:
+        line["looks"]["constant"] = None
+    assert not any("constant T" in cell.name for cell in distilled_looks.why_masking_works(World(made), {}))
+
+
 def cost(slower, passes):
     def of(random):
         plain = 1 + noise(random)
@@ -199,7 +208,7 @@ def test_the_ratio_has_an_optimum_inside_or_not():
     assert verdict("C17", cells(("dc-ipc1", {"best": 0.4}))) == REPLICATES
     assert verdict("C17", cells(("dc-ipc1", {"best": 2.0}))) == CANNOT_TELL  # least beyond the edge
     assert verdict("C17", cells(("dc-ipc1", {"best": 0.3, "bend": -0.3, "ece": 0.3}))) == DOES_NOT
-    assert "worse than no mask from r = 0.9" in distilled_more.ratio_optimum(
+    assert "worse than no mask from r = 0.9" in distilled_ratios.ratio_optimum(
         World(cells(("dc-ipc1", {"best": 0.4}))), {}
     )[0].detail  # fmt: skip
 

@@ -67,6 +67,19 @@ def test_claims_that_come_first_are_made_first_and_seed_by_seed(profile, tmp_pat
         fleet.pending(loaded, Overrides(), Store(tmp_path), claims=["A99"])
 
 
+def test_the_first_draws_of_everything_come_before_any_other(profile, tmp_path, capsys):
+    loaded = load_profile(str(profile))
+    loaded["grid"][1]["claims"], loaded["fleet"] = ["A9"], {"first": ["A9"], "draws": 1}
+    found = [case.id for case in fleet.pending(loaded, Overrides(), Store(tmp_path))[0]]
+    ends = [["dense"], ["s0", "n1"], ["s0", "n1"], ["s0"], ["s0"], ["s1", "n1"], ["s1", "n1"], ["s1"], ["s1"]]
+    assert [name.split("-")[-len(end) :] for name, end in zip(found, ends, strict=True)] == ends
+    for wrong in ("0", "true", "'two'"):
+        path = tmp_path / "wrong.toml"
+        path.write_text(f"{profile.read_text()}\n[fleet]\ndraws = {wrong}\n")
+        assert fleet.main(["--profile", str(path), "--store", str(tmp_path)]) == 2
+        assert "[fleet] draws = " in capsys.readouterr().err
+
+
 def test_a_case_of_two_grids_helps_the_claims_of_both(profile):
     loaded = load_profile(str(profile))
     loaded["grid"][0]["claims"], loaded["grid"][1]["claims"] = ["A1"], ["A9"]

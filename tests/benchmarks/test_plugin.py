@@ -198,7 +198,7 @@ def test_a_corrupt_record_is_set_aside_recomputed_and_said(suite, copied, worker
         (["--items", "-3"], "--items"),
         (["--seeds", "40,"], "--slices 41"),
         (["--device", "gpu"], "--device"),
-        (["--accept-terms", "gema"], "known: gemma"),
+        (["--accept-terms", "gema"], "no terms 'gema'; did you mean 'gemma'? Known: gemma"),
         (["--methods", ""], "at least one name"),
         (["--methods", "wnda-0.5", "-n", "2"], "wanda"),
     ],

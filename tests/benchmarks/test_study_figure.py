@@ -62,3 +62,13 @@ def test_every_cell_is_drawn(folder, tmp_path, capsys):
 def test_a_folder_without_a_study(tmp_path, capsys):
     assert study_figure.main([str(tmp_path), "-o", str(tmp_path)]) == 2
     assert "no study of distilled images" in capsys.readouterr().err
+
+
+def test_ratios_of_masked_distillation_are_drawn(tmp_path, capsys):
+    cells = "dm-ipc1," + ",".join(f"dm-ipc1+mdt0.{k}" for k in (1, 3, 5, 7))
+    small = ["--seeds", "2", "--nets", "1", "--share", "0.0005", "--epochs", "2"]
+    assert distillation_study.main([MODEL, "--cells", cells, *small, "-o", str(tmp_path)]) == 0
+    assert study_figure.main([str(tmp_path), "-o", str(tmp_path / "figures")]) == 0
+    root = ET.parse(tmp_path / "figures" / f"{MODEL}-mdt.svg").getroot()
+    shown = {"".join(e.itertext()).strip() for e in root.iter() if e.tag.endswith("text")}
+    assert {"share masked while distilled", "ECE, points", "accuracy, %", "dm-ipc1 (0.05 % of the iterations)"} <= shown

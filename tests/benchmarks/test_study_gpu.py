@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
-from benchmarks import distillation_probes, distillation_study
+from benchmarks import distillation_probes, distillation_speed, distillation_study
 from benchmarks.claims import distilled
 from benchmarks.claims.world import World
 from benchmarks.study_records import read_studies, to_records
@@ -56,3 +58,17 @@ def test_every_probe_is_asked(tmp_path):
     world = read(tmp_path)
     for probe in ("removal", "imbalance", "network", "cost"):
         assert distilled.studies(world, probe)
+
+
+def test_all_images_are_learned(tmp_path):
+    assert study(tmp_path, "full,full+mixup,random-ipc1") == 0
+    found = {sets.name: sets for sets in distilled.studies(read(tmp_path))}
+    assert list(found) == ["full", "full+mixup", "random-ipc1"]
+    assert found["full"].accuracy > found["random-ipc1"].accuracy + 0.2
+
+
+def test_memory_of_trajectories_does_not_grow_with_their_steps(tmp_path):
+    path = tmp_path / "memory.json"
+    assert distillation_speed.main(["--unrolled", "10,40", "--real", "20", "-o", str(path)]) == 0
+    few, many = (row["peak"] for row in json.loads(path.read_text()))
+    assert many < 1.1 * few  # masks and the order of images grow, and are small beside one graph of a step

@@ -61,3 +61,15 @@ def test_speed_on_a_cpu_names_nothing_that_it_does_not_have(tmp_path, capsys, mo
 def test_probes_of_a_folder_without_a_study(tmp_path, capsys):
     assert distillation_probes.main(["convnet2w4-digits", str(tmp_path / "nowhere")]) == 2
     assert "nowhere: no images and rows of benchmarks.distillation_study" in capsys.readouterr().err
+
+
+def test_memory_by_steps_is_that_of_a_gpu(capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark
+    assert distillation_speed.main(["--unrolled", "10,20"]) == 2
+    torch.set_float32_matmul_precision(before[0])
+    torch.backends.cudnn.benchmark = before[1]
+    assert "--unrolled measures the memory of a GPU, and there is none" in capsys.readouterr().err
+    with contextlib.suppress(SystemExit):
+        distillation_speed.main(["--unrolled", "10,none"])
+    assert "--unrolled: expected a whole number of at least 1, not 'none'" in capsys.readouterr().err

@@ -60,3 +60,19 @@ def test_where_rows_go_is_said_once(tmp_path, capsys):
     with pytest.raises(SystemExit):
         study_records.main([str(tmp_path)])
     assert "give --store or --pack" in capsys.readouterr().err
+
+
+def test_what_was_cut_is_packed_under_its_share(tmp_path):
+    """It must not take the place of the full budget, and a share of a millionth is kept."""
+    rows = [{"cell": "rtp-ipc1", "seed": 0, "share": share} for share in (1.0, 0.0000123456, None)]
+    for folder, row in zip(("full", "short", "real"), rows, strict=True):
+        (tmp_path / folder).mkdir()
+        text = json.dumps({"model": "convnet3-digits", "seconds": 1.0, "rows": [row]})
+        (tmp_path / folder / "rtp-ipc1-s0.json").write_text(text)
+        study_records.pack(tmp_path / folder, tmp_path / f"{folder}-packed")
+    names = [[p.name for p in (tmp_path / f"{f}-packed").iterdir()] for f in ("full", "short", "real")]
+    assert names == [[f"digits-rtp-ipc1-s0{share}.json.gz"] for share in ("", "-share1.23456e-05", "")]
+    (short,) = study_records.read_studies(tmp_path / "short-packed")
+    assert short["rows"][0]["share"] == 1.2346e-5
+    (again,) = study_records.pack(tmp_path / "short-packed", tmp_path / "again")
+    assert again.name.count("-share") == 1
