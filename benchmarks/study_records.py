@@ -89,7 +89,7 @@ def pack(folder: Path, into: Path) -> list[Path]:
         kept = {key: value for key, value in study.items() if key != "facts"}
         name = f"{study['model'].split('-', 1)[1]}-{path.name.split('.json')[0]}"
         # What was cut must not take the place of what was not; a packed name has its share already.
-        share = min((row.get("share") or 1 for row in study.get("rows") or study["probes"]), default=1)
+        share = min((row.get("share") or 1 for row in study.get("rows", study.get("probes", []))), default=1)
         name += f"-share{share:g}" if share < 1 and "-share" not in name else ""
         into.mkdir(parents=True, exist_ok=True)
         (into / f"{name}.json.gz").write_bytes(gzip.compress(json.dumps(rounded(kept)).encode(), mtime=0))

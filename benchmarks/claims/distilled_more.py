@@ -69,12 +69,20 @@ def gain_by_count(world: World, settings: Settings) -> list[Cell]:
 
 
 def counts(among: Sequence[Sets]) -> Iterator[tuple[Sets, Sets]]:
-    """(cell of one image a class, the same with more)."""
+    """(cell of one image a class, the same with more): of one budget, or of two where neither has its like in the
+    other's.
+    """
     for one in (sets for sets in among if sets.first["ipc"] == 1):
         for more in among:
             same = all(more.first[k] == one.first[k] for k in ("model", "backbone", "mdt", "epochs"))
-            if same and more.first["ipc"] > 1:
+            if same and more.first["ipc"] > 1 and not (_other(one, more, among) or _other(more, one, among)):
                 yield one, more
+
+
+def _other(sets: Sets, beside: Sets, among: Sequence[Sets]) -> bool:
+    """Whether there is the cell of ``sets`` with the budget of ``beside``, which is another."""
+    found = [s for s in among if s.name == sets.name and all(s.first[k] == sets.first[k] for k in ("model", "epochs"))]
+    return any(s is not sets and s.first["share"] == beside.first["share"] for s in found)
 
 
 def shorter(*among: Sets) -> Sets:

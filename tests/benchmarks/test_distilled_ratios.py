@@ -134,6 +134,22 @@ def test_the_full_budget_is_what_a_slope_over_counts_is_taken_on():
         assert (found.evidence.estimate, found.cut) == (pytest.approx(10, abs=0.2), False)
 
 
+def test_counts_are_compared_within_a_budget_if_they_can_be():
+    """Else what fewer iterations do would be taken for what more images do."""
+    cut = [rows("dm-ipc1", 0.9, share=0.1), rows("dm-ipc10", 0.7, share=0.1)]
+    full = [rows("dm-ipc1", 0.3), rows("dm-ipc10", 0.2)]
+
+    def shares(*cells: list) -> list[tuple[float, float]]:
+        found = distilled_more.counts(distilled.distilled(world(*cells)))
+        return [(one.first["share"], more.first["share"]) for one, more in found]
+
+    assert shares(*cut, *full) == [(1.0, 1.0), (0.1, 0.1)]
+    assert shares(*cut, full[0]) == [(0.1, 0.1)]
+    assert shares(cut[1], full[0]) == [(1.0, 0.1)]
+    fall = distilled_more.one_is_worse(world(*cut, full[0]), {})[0]
+    assert (fall.evidence.estimate, fall.cut) == (pytest.approx(20, abs=0.2), True)
+
+
 def test_all_real_images_stand_beside_a_control_of_equal_accuracy():
     full = rows("full", 0.05, accuracy=0.92, epochs=30)
     cells = [rows("dc-ipc1", 0.2), rows("random-ipc6", 0.1)]

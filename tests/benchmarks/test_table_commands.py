@@ -76,3 +76,9 @@ def test_what_was_cut_is_packed_under_its_share(tmp_path):
     assert short["rows"][0]["share"] == 1.2346e-5
     (again,) = study_records.pack(tmp_path / "short-packed", tmp_path / "again")
     assert again.name.count("-share") == 1
+
+
+def test_a_study_without_rows_yet_is_packed_with_the_others(tmp_path):
+    (tmp_path / "dc-ipc1-s0.json").write_text(json.dumps({"model": "convnet3-digits", "seconds": 1.0, "rows": []}))
+    (path,) = study_records.pack(tmp_path, tmp_path / "packed")
+    assert path.name == "digits-dc-ipc1-s0.json.gz"
