@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ from typing import Any
 
 from benchmarks.probes import others, sets
 from benchmarks.probes.common import Context, Row, read_cells
+from fixtures.files import StoreError, write_bytes
 
 PROBES: dict[str, Callable[[Context, dict[str, Any]], Iterator[Row]]] = {
     "removal": sets.removal,
@@ -43,9 +43,7 @@ def run_probe(name: str, context: Context, cells: dict[str, Any], folder: Path) 
     chosen = "".join(f"-{network}" for network in context.networks) if name == "network" else ""
     cell_names = "-".join(cells).replace("+", "") if len(cells) < 4 else f"{len(cells)}cells"
     path = folder / f"probes-{name}{chosen}-{cell_names}.json"
-    part = path.with_suffix(".json.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)  # whoever collects meanwhile gets all of it or nothing
+    write_bytes(path, text.encode())  # whoever collects meanwhile gets all of it or nothing
     print(f"{name}: {len(rows)} rows of {', '.join(cells)} in {spent:.1f} s", flush=True)
 
 
@@ -63,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return _run(options)
-    except ValueError as error:
+    except (ValueError, StoreError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 

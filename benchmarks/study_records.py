@@ -20,8 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from fixtures.files import StoreError, write_bytes
 from fixtures.records import Record, fingerprint
-from fixtures.store import Store, StoreError
+from fixtures.store import Store
 
 PLACES = 5
 
@@ -91,9 +92,8 @@ def pack(folder: Path, into: Path) -> list[Path]:
         # What was cut must not take the place of what was not; a packed name has its share already.
         share = min((row.get("share") or 1 for row in study.get("rows", study.get("probes", []))), default=1)
         name += f"-share{share:g}" if share < 1 and "-share" not in name else ""
-        into.mkdir(parents=True, exist_ok=True)
-        (into / f"{name}.json.gz").write_bytes(gzip.compress(json.dumps(rounded(kept)).encode(), mtime=0))
-        found.append(into / f"{name}.json.gz")
+        packed = gzip.compress(json.dumps(rounded(kept)).encode(), mtime=0)
+        found.append(write_bytes(into / f"{name}.json.gz", packed))
     return found
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from benchmarks.claims.judge import Claim, Result, judge, load
+from benchmarks.claims.world import World
 from fixtures.records import Case, DomainScores, DrawSpec, EvaluationSpec, Record, TaskScores
 
 METHODS = (
@@ -137,3 +139,17 @@ def _task(truth: Truth, case: Case, name: str, shift: float, stream: tuple) -> T
     scores = TaskScores("acc", hashes, hashes, correct, None, rows, chances, [int(t) for t in target], 0.25, 0.3)
     scores.answer_bytes = [10] * n
     return scores
+
+
+def claim(name: str, **changes: Any) -> Claim:
+    """The row of a claim, changed."""
+    return replace(next(row for row in load() if row.id == name), **changes)
+
+
+def verdict(name: str, *truths: Truth, settings: dict[str, Any] | None = None, published: Any = None) -> Result:
+    """A claim judged on the records of these worlds."""
+    chosen = claim(name)
+    if settings:
+        chosen = replace(chosen, settings={**chosen.settings, **settings})
+    world = World([record for truth in truths for record in records(truth)], published)
+    return judge([chosen], world)[0]

@@ -292,7 +292,7 @@ def test_rows_of_a_probe_are_there_whole_or_not_at_all(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(distillation_probes.os, "replace", stop)
+        patch.setattr("fixtures.files.os.replace", stop)
         with pytest.raises(KeyboardInterrupt):
             distillation_probes.run_probe("removal", context, {"dm-ipc1": None}, tmp_path)
     assert not path.exists()
