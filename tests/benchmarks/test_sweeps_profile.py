@@ -56,7 +56,7 @@ def test_the_first_draws_decide_every_claim_that_is_named(sweeps, first, beside)
 
 
 def test_they_are_a_session_of_a_gpu(first):
-    """Of 50 minutes at the 27 cases a minute that an H200 made with nine tasks each, which most of these are not asked."""
+    """Of 50 minutes, at the 27 cases a minute that were measured with nine tasks, which most of these are not asked."""
     assert len(first) < 50 * 27
     assert sum(bool(record.case["evaluation"]["tasks"]) for record in first) < len(first) / 5
 
@@ -77,4 +77,5 @@ def test_packing_and_bos_are_compared_with_records_that_are_there(sweeps, first)
                 packed.setdefault(changed, set()).add(key)
     assert sorted(packed) == [("document", False), ("stream", True)]
     for keys in packed.values():
-        assert len(keys) == 2 * 3 * 5 and keys <= plain
+        assert len(keys) == 2 * 3 * 5
+        assert keys <= plain
