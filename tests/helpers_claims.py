@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.claims import Agreement
 from benchmarks.claims.judge import Claim, Result, judge, load
 from benchmarks.claims.world import World
 from fixtures.records import Case, DomainScores, DrawSpec, EvaluationSpec, Record, TaskScores
+from reports.statistics.concordance import concordance
 
 METHODS = (
     *("rtn-w4g64", "gptq-w4g64", "gptq-w3g64", "spqr-w4g16", "awq-w3g64"),
@@ -153,3 +155,14 @@ def verdict(name: str, *truths: Truth, settings: dict[str, Any] | None = None, p
         chosen = replace(chosen, settings={**chosen.settings, **settings})
     world = World([record for truth in truths for record in records(truth)], published)
     return judge([chosen], world)[0]
+
+
+def judges(rng, effects, noise, own=0.5, draws=10):
+    """``effects`` ``[n_judges, n_sources]``; the draws are shared by the judges up to ``own``."""
+    k, s = np.shape(effects)
+    shared = rng.normal(size=(1, s, draws)) * (1 - own) ** 0.5
+    return np.asarray(effects)[:, :, None] + noise * (shared + rng.normal(size=(k, s, draws)) * own**0.5)
+
+
+def agreement(rng, effects, noise, rounds=400, **more):
+    return Agreement(concordance(judges(rng, effects, noise, **more), rng, rounds))

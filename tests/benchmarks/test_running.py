@@ -182,8 +182,7 @@ def test_a_disk_that_fills_up_is_not_a_failed_gate(suite, tmp_path):
     assert {name: value for name, value in records(suite.store).items() if name in kept} == kept
 
 
-def test_a_full_disk_does_not_hide_another_failure(suite, tmp_path):
-    other = FULL + """
+OTHER = """
 import pytest
 begun = []
 @pytest.hookimpl(tryfirst=True)
@@ -192,7 +191,10 @@ def pytest_runtest_call(item):
     if len(begun) == 1:
         pytest.fail("not for want of room", pytrace=False)
 """
-    (tmp_path / "full_plugin.py").write_text(other)
+
+
+def test_a_full_disk_does_not_hide_another_failure(suite, tmp_path):
+    (tmp_path / "full_plugin.py").write_text(FULL + OTHER)
     done = suite("-p", "full_plugin", env={"PYTHONPATH": str(tmp_path)})
     assert done.returncode == 1, done.stdout
     assert "not for want of room" in done.stdout
