@@ -172,17 +172,18 @@ def _amount_line(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def by_likeness(world: World) -> Iterator[Sweep]:
-    """Damage against likeness to the training text, of natural sources (claim B14); r is positive as expected."""
+    """Damage against likeness to the training text (claim B14) or to a named reference, of natural sources; r is
+    positive as expected.
+    """
     head = ("measure", "natural sources", "Spearman's r", "interval", "detectable")
     for view in neutral_views(world):
         for method in view.panel.calibrated:
             rows = []
             for measure, held in sorted(similarities(view, method, MADE).items()):
-                if measure in MEASURES and len(held) >= FEWEST and len(set(held.values())) > 1:
+                sign = MEASURES.get(measure.partition(" to ")[0])
+                if sign and len(held) >= FEWEST and len(set(held.values())) > 1:
                     damage = [float(view.means(method, source).mean()) for source in held]
-                    found = rank_association(
-                        [MEASURES[measure] * value for value in held.values()], [-d for d in damage]
-                    )
+                    found = rank_association([sign * value for value in held.values()], [-d for d in damage])
                     values = {"likeness": list(held.values()), "damage": damage}
                     rows.append({"method": method, "measure": measure, **values, **found._asdict()})
             if rows:

@@ -40,8 +40,8 @@ ABOUT = {
     ),
     "similarity": (
         "Likeness to the training text",
-        "Spearman's r of likeness and (less) damage, natural and mixed sources, each counting once. All measures and "
-        "all sources: `python -m benchmarks.likeness`.",
+        "Spearman's r of likeness and (less) damage, natural and mixed sources, each counting once. *to* names another "
+        "reference than the training text. All measures and all sources: `python -m benchmarks.likeness`.",
     ),
     "self-written": (
         "Text that the model wrote",

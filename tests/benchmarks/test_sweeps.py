@@ -66,7 +66,8 @@ def likened():
     levels = {name: 0.02 * k for k, name in enumerate([*names, "selfgen(s0,t=2)"])}
     found = records(Truth(methods=("wanda-0.5",), sources=tuple(levels), source=levels, seeds=3, sequences=32, **KIND))
     for record in found[1:]:
-        record.draw["similarity"] = {"jaccard-3": -levels[record.case["draw"]["source"]], "lsh-3": 0.0, "js-1": 0.0}
+        level = levels[record.case["draw"]["source"]]
+        record.draw["similarity"] = {"jaccard-3": -level, "lsh-3": 0.0, "js-1": 0.0, "js-1 to dclm": -level, "own": level}
     return found
 
 
@@ -135,8 +136,7 @@ def test_errors_of_reconstruction_on_both_texts():
 
 def test_likeness_is_of_natural_sources_and_a_constant_measure_is_left_out():
     (sweep,) = sweep_tables.by_likeness(World(likened()))
-    (line,) = sweep.lines
-    assert line[:3] == ("jaccard-3", "13", "1.00")
+    assert [line[:3] for line in sweep.lines] == [("jaccard-3", "13", "1.00"), ("js-1 to dclm", "13", "-1.00")]
 
 
 def test_the_page_and_a_drawing_a_kind_are_written(tmp_path, capsys):
