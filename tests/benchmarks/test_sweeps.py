@@ -67,7 +67,8 @@ def likened():
     found = records(Truth(methods=("wanda-0.5",), sources=tuple(levels), source=levels, seeds=3, sequences=32, **KIND))
     for record in found[1:]:
         level = levels[record.case["draw"]["source"]]
-        record.draw["similarity"] = {"jaccard-3": -level, "lsh-3": 0.0, "js-1": 0.0, "js-1 to dclm": -level, "own": level}
+        values = {"jaccard-3": -level, "lsh-3": 0.0, "js-1": 0.0, "js-1 to dclm": -level, "own": level}
+        record.draw["similarity"] = values
     return found
 
 
