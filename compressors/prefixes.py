@@ -17,7 +17,6 @@ first n sequences are prefix sums: they are solved as they come by, and nothing 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -25,6 +24,8 @@ import torch
 from torch import Tensor, nn
 
 from compressors import models
+from compressors.amounts import Homeward, Tally
+from compressors.amounts import stack as stacked
 from compressors.capture import Captured, capture, run_block
 from compressors.clock import Clock, peak_memory
 from compressors.codehash import module_name
@@ -32,10 +33,8 @@ from compressors.factor import without_waiting
 from compressors.method import Method, MethodError, parse
 from compressors.observe import Enough, Observer
 from compressors.offload import Visits, device_for
-from compressors.originals import staged_copy
 from compressors.report import CompressionError, CompressionReport
-from compressors.results import Ledger, expect_finite, refuse_misfits, refuse_uncalled, untouched
-from compressors.solving import Solved
+from compressors.results import refuse_misfits, refuse_uncalled, untouched
 from compressors.statistics import Statistics, sampling_stride, working_dtype
 
 TOGETHER = 2 * 2**30  # bytes that the amounts which are solved together may take: Hessians, factors, weights
@@ -107,7 +106,7 @@ def compress_prefixes(
         end: Prefix(
             end, sweep.weights[end],
             CompressionReport(
-                str(method), tuple(sweep.ledgers[end].reports), seconds, peak, "dense", len(blocks), end, end * length
+                str(method), tuple(sweep.tally.by_amount[end]), seconds, peak, "dense", len(blocks), end, end * length
             ),
         )
         for end in ends
@@ -148,10 +147,7 @@ class _Sweep:
         self._waiting: list[_Waiting] = []
         self._held = 0  # bytes of those
         self.weights: dict[int, dict[str, Tensor]] = {end: {} for end in ends}
-        self.ledgers = {end: Ledger() for end in ends}
-        self._coming: list[tuple[int, str, Future[Tensor]]] = []
-        self._copy = staged_copy(device) if device.type == "cuda" else None
-        self._thread = ThreadPoolExecutor(1) if device.type == "cuda" else None
+        self.tally, self._homeward = Tally(ends), Homeward(device)
 
     def run(self, blocks: list[models.Block], captured: Captured, say: Callable[[int, int, str], None]) -> None:
         visits = Visits(self.device)
@@ -160,17 +156,11 @@ class _Sweep:
                 with visits.at(block, changes=False):
                     self.block(index, block, captured, last=index == len(blocks) - 1)
                 if index == len(blocks) - 1:
-                    self._finish()
+                    self.tally.read()
+                    self._homeward.settle(last=True)
                 say(index + 1, len(blocks), "done")
         finally:
-            if self._thread is not None:
-                self._thread.shutdown()
-
-    def _finish(self) -> None:
-        """Wait for what is on its way to the host."""
-        for ledger in self.ledgers.values():
-            ledger.read()
-        self._arrive(0)
+            self._homeward.close()
 
     def block(self, index: int, block: models.Block, captured: Captured, *, last: bool) -> None:
         columns = {name: models.matrix(linear).shape[1] for name, linear in block.linears.items()}
@@ -193,10 +183,9 @@ class _Sweep:
                     with self.clock.stage("solve"):
                         self._take(done, block, observer)
         observer.refuse_unreached(block.linears)
-        self.ledgers[max(ends)].expect(finite, f"{block.name} puts out NaN or infinite activations")
-        for ledger in self.ledgers.values():
-            ledger.send()
-        self._arrive(len(ends) * len(block.linears))
+        self.tally.expect(finite, f"{block.name} puts out NaN or infinite activations")
+        self.tally.send()
+        self._homeward.settle()
 
     def _take(self, end: int, block: models.Block, observer: Observer) -> None:
         """What the sequences so far have shown, to be solved now or together with what more of them show."""
@@ -209,67 +198,58 @@ class _Sweep:
             if accumulator and stride not in later:
                 accumulator.forget(stride)
             refuse_uncalled(names, seen)
-            expect_finite(self.ledgers[end], names, seen)
             self._waiting.append(_Waiting(end, names, seen._replace(names=tuple(names))))
             matrices = [models.matrix(block.linears[name]) for name in names]
             self._held += 8 * sum(matrix.numel() for matrix in matrices) + 8 * matrices[0].shape[1] ** 2
         another = self._held - before
-        if not later or self.solve_all is None or self._held + another > TOGETHER:
+        if not later or self._held + another > TOGETHER:
             self._solve(block)
 
     def _solve(self, block: models.Block) -> None:
         """The block's weights by all the amounts that wait."""
         waiting, self._waiting, self._held = self._waiting, [], 0
-        weights = {name: _working(linear) for name, linear in block.linears.items()}
-        found: dict[tuple[int, str], Solved] = {}
+        order = list(block.linears)
+        groups = dict.fromkeys(tuple(one.names) for one in waiting)
+        for group in sorted(groups, key=lambda names: order.index(names[0])):
+            alike = [one for one in waiting if tuple(one.names) == group]
+            seen, unseen = ([one for one in alike if (one.seen.tokens > 0) == any_tokens] for any_tokens in (True, False))
+            if unseen and self.method.calibrated:
+                self._keep_dense(block, unseen)
+            elif unseen:
+                self._solve_group(block, unseen)
+            if seen:
+                self._solve_group(block, seen)
+
+    def _solve_group(self, block: models.Block, alike: list[_Waiting]) -> None:
+        """The weights of linears that share their inputs, by several amounts."""
+        names, ends, seen = alike[0].names, [one.end for one in alike], [one.seen for one in alike]
+        stack, weights = stacked(seen), [_working(block.linears[name]) for name in names]
+        if stack.norms is not None:
+            self.tally.expect(torch.isfinite(stack.norms).all(), f"the inputs of {names[0]} are NaN or infinite")
         try:
-            for group in dict.fromkeys(tuple(one.names) for one in waiting):
-                alike = [one for one in waiting if tuple(one.names) == group and self._shown(one)]
-                solved = self._solved([weights[name] for name in group], [one.seen for one in alike])
-                for one, news in zip(alike, solved, strict=True):
-                    found |= {(one.end, name): new for name, new in zip(group, news, strict=True)}
+            if self.solve_all is not None and len(seen) > 1:
+                solved = self.solve_all(weights, seen, self.method)
+            else:
+                solved = [self.solve(weights, one, self.method) for one in seen]
         except Exception:
-            for ledger in self.ledgers.values():
-                ledger.read()  # inputs that are not finite would explain it
+            self.tally.read()  # inputs that are not finite would explain it
             raise
-        for end, names, seen in waiting:
-            for name in names:
-                self._note(end, name, block.linears[name], weights[name], found.pop((end, name), None), seen)
+        for name, weight, *found in zip(names, weights, *solved, strict=True):
+            dtype = models.matrix(block.linears[name]).dtype
+            news = torch.cat([one.weight for one in found]).to(dtype).view(len(ends), *weight.shape)
+            self.tally.expect(torch.isfinite(news).all(), f"{self.method} made NaN or infinite weights of {name}")
+            self.tally.note_all(ends, name, weight, news, found, stack)
+            self._homeward.send(news, [self.weights[end] for end in ends], name)
 
-    def _shown(self, one: _Waiting) -> bool:
-        return not self.method.calibrated or one.seen.tokens > 0
-
-    def _solved(self, weights: list[Tensor], seen: list[Statistics]) -> list[list[Solved]]:
-        if self.solve_all is not None and len(seen) > 1:
-            return self.solve_all(weights, seen, self.method)
-        return [self.solve(weights, one, self.method) for one in seen]
-
-    def _note(
-        self, end: int, name: str, linear: nn.Module, weight: Tensor, solved: Solved | None, seen: Statistics
-    ) -> None:
-        matrix, ledger = models.matrix(linear), self.ledgers[end]
-        if solved is None:
-            self._keep(end, name, matrix)
-            ledger.add(untouched(name, linear, weight))
-            return
-        new = solved.weight.to(matrix.dtype)
-        ledger.expect(torch.isfinite(new).all(), f"{self.method} made NaN or infinite weights of {name}")
-        ledger.note(name, weight, new, solved, seen)
-        self._keep(end, name, new)
-
-    def _keep(self, end: int, name: str, weight: Tensor) -> None:
-        if self._copy is None or self._thread is None or not weight.is_cuda:
-            self.weights[end][name] = weight.to("cpu", copy=True)
-            return
-        ready = torch.cuda.Event()
-        ready.record()
-        self._coming.append((end, name, self._thread.submit(self._copy, weight, ready)))
-
-    def _arrive(self, but: int) -> None:
-        """Take in all weights but the last ``but`` that were sent."""
-        while len(self._coming) > but:
-            end, name, copy = self._coming.pop(0)
-            self.weights[end][name] = copy.result()
+    def _keep_dense(self, block: models.Block, alike: list[_Waiting]) -> None:
+        """Experts that no token has reached by these amounts."""
+        for name in alike[0].names:
+            matrix = models.matrix(block.linears[name])
+            report = untouched(name, block.linears[name], matrix)
+            for one in alike:
+                self.tally.put(one.end, report)
+            homes = [self.weights[one.end] for one in alike]
+            self._homeward.send(matrix.expand(len(alike), *matrix.shape), homes, name)
 
 
 def _working(linear: nn.Module) -> Tensor:
