@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from compressors import masks, wanda
+from compressors.method import Method
 from compressors.originals import STAGING
 from compressors.report import LinearReport
 from compressors.results import Ledger
@@ -60,6 +62,24 @@ def _padded(samples: list[Tensor]) -> Tensor | None:
     zeros = samples[0].new_zeros(most - min(map(len, samples)), samples[0].shape[1])
     parts = [part for sample in samples for part in (sample, zeros[: most - len(sample)]) if len(part)]
     return (torch.cat(parts) if len(parts) > 1 else samples[0]).view(len(samples), most, -1)
+
+
+def wanda_by_all(weights: list[Tensor], seen: list[Statistics], method: Method) -> list[list[Solved]]:
+    """What ``wanda.solve`` gives for each of several statistics, bit for bit, in as many launches as one takes: rows do
+    not depend on each other. Used by sweeps alone, and so kept out of the file that every Wanda record is a result of.
+    """
+    target, norms = method.target, _together([one.norms for one in seen if one.norms is not None])
+    assert norms is not None
+    solved: list[list[Solved]] = [[] for _ in seen]
+    for weight in weights:
+        metric = wanda.importance(weight, norms[:, None])  # [amounts, out, in]
+        if target.keep is not None and target.group is not None:
+            mask = masks.pattern(metric, target.keep, target.group)
+        else:
+            mask = masks.smallest(metric.flatten(0, 1), target.sparsity or 0.0).view(metric.shape)
+        for found, new in zip(solved, torch.where(mask, 0.0, weight), strict=True):
+            found.append(Solved(new, masks.mask_bits(target.keep, target.group), mask=True))
+    return solved
 
 
 def error_sums(weight: Tensor, news: Tensor, seen: Stack) -> list[Tensor]:

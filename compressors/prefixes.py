@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from compressors import models
-from compressors.amounts import Homeward, Tally
+from compressors.amounts import Homeward, Tally, wanda_by_all
 from compressors.amounts import stack as stacked
 from compressors.capture import Captured, capture, run_block
 from compressors.clock import Clock, peak_memory
@@ -143,7 +143,8 @@ class _Sweep:
         self.method, self.device, self.clock = method, device, clock
         self.strides = {end: sampling_stride(end, length) for end in ends}
         module = import_module(module_name(method.algorithm))
-        self.solve, self.solve_all = module.solve, getattr(module, "solve_all", None)
+        self.solve = module.solve
+        self.solve_all = getattr(module, "solve_all", wanda_by_all if method.algorithm == "wanda" else None)
         self._waiting: list[_Waiting] = []
         self._held = 0  # bytes of those
         self.weights: dict[int, dict[str, Tensor]] = {end: {} for end in ends}

@@ -6,7 +6,6 @@ where it takes ``int(s * n)``.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from compressors import masks
@@ -21,25 +20,14 @@ def importance(weight: Tensor, norms: Tensor) -> Tensor:
 
 
 def solve(weights: list[Tensor], seen: Statistics, method: Method) -> list[Solved]:
-    return solve_all(weights, [seen], method)[0]
-
-
-def solve_all(weights: list[Tensor], seen: list[Statistics], method: Method) -> list[list[Solved]]:
-    """``solve`` for each of several statistics of these linears' inputs; on a GPU in as many launches as one takes."""
-    target, overhead = method.target, masks.mask_bits(method.target.keep, method.target.group)
-    norms = _several([one.norms for one in seen if one.norms is not None])
-    assert len(norms) == len(seen)
-    solved: list[list[Solved]] = [[] for _ in seen]
+    target = method.target
+    assert seen.norms is not None
+    solved = []
     for weight in weights:
-        metric = importance(weight, norms[:, None])  # [statistics, out, in]
+        metric = importance(weight, seen.norms)
         if target.keep is not None and target.group is not None:
             mask = masks.pattern(metric, target.keep, target.group)
         else:
-            mask = masks.smallest(metric.flatten(0, 1), target.sparsity or 0.0).view(metric.shape)
-        for found, new in zip(solved, torch.where(mask, 0.0, weight), strict=True):
-            found.append(Solved(new, overhead, mask=True))
+            mask = masks.smallest(metric, target.sparsity or 0.0)
+        solved.append(Solved(weight.masked_fill(mask, 0), masks.mask_bits(target.keep, target.group), mask=True))
     return solved
-
-
-def _several(norms: list[Tensor]) -> Tensor:
-    return norms[0][None] if len(norms) == 1 else torch.stack(norms)
