@@ -31,19 +31,30 @@ class Stack(NamedTuple):
     sample: Tensor | None
     rows: list[int]
 
+    def apart(self, seen: Sequence[Statistics]) -> list[Statistics]:
+        """``seen``, of which this was made, with the Hessians of the stack."""
+        if self.hessian is None:
+            return list(seen)
+        return [one._replace(hessian=hessian) for one, hessian in zip(seen, self.hessian, strict=True)]
+
     @property
     def error_tokens(self) -> list[int]:
         """How many rows of inputs the errors of each amount are measured over."""
         return self.tokens if self.hessian is not None else self.rows
 
 
-def stack(seen: Sequence[Statistics]) -> Stack:
-    """Several amounts' statistics as one; of a single one nothing is copied."""
+def stack(seen: Sequence[Statistics], half: bool = False) -> Stack:
+    """Several amounts' statistics as one; of a single one nothing is copied. ``half``: only the upper triangles of the
+    Hessians are filled in, of which the others are made here.
+    """
     norms = [one.norms for one in seen if one.norms is not None]
     hessians = [one.hessian for one in seen if one.hessian is not None]
     samples = [one.sample for one in seen if one.sample is not None]
     rows = [len(sample) for sample in samples] or [0] * len(seen)
     hessian = _together(hessians)
+    if hessian is not None and half:
+        upper = hessian.triu(1)
+        hessian.triu_().add_(upper.mT)
     squares = _together(norms) if hessian is None else hessian.diagonal(dim1=-2, dim2=-1)
     return Stack([one.tokens for one in seen], squares, hessian, _padded(samples), rows)
 
@@ -108,7 +119,9 @@ class Tally(Ledger):
         """A report of one amount that is known by now."""
         self._open.append((torch.zeros(0, dtype=torch.float64), lambda numbers: self.by_amount[end].append(report)))
 
-    def note_all(self, ends: list[int], name: str, weight: Tensor, news: Tensor, solved: list[Solved], seen: Stack) -> None:
+    def note_all(
+        self, ends: list[int], name: str, weight: Tensor, news: Tensor, solved: list[Solved], seen: Stack
+    ) -> None:
         """What happened to ``weight`` [out, in], which became ``news`` [amounts, out, in], in the model's dtype."""
         shape, size, bits = (weight.shape[0], weight.shape[1]), weight.numel(), 8 * news.element_size()
         counts = {"kept": (news != 0).sum((1, 2))}

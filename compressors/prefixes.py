@@ -29,13 +29,14 @@ from compressors.amounts import stack as stacked
 from compressors.capture import Captured, capture, run_block
 from compressors.clock import Clock, peak_memory
 from compressors.codehash import module_name
-from compressors.factor import without_waiting
+from compressors.factor import outcomes, without_waiting
 from compressors.method import Method, MethodError, parse
-from compressors.observe import Enough, Observer
+from compressors.observe import Enough
 from compressors.offload import Visits, device_for
+from compressors.prefix_sums import PrefixObserver, Uncut
 from compressors.report import CompressionError, CompressionReport
 from compressors.results import refuse_misfits, refuse_uncalled, untouched
-from compressors.statistics import Statistics, sampling_stride, working_dtype
+from compressors.statistics import Statistics, working_dtype
 
 TOGETHER = 2 * 2**30  # bytes that the amounts which are solved together may take: Hessians, factors, weights
 
@@ -84,20 +85,27 @@ def compress_prefixes(
         raise CompressionError(f"amounts {list(amounts)}; expected some of 1 to {len(ids)}, the sequences of the set")
     if batch_size < 1:
         raise CompressionError(f"batch_size {batch_size}; expected at least 1")
+    ids = ids[: ends[-1]]
     where = device_for(model, device, offload, gradients=False)
     clock, blocks = Clock(where), models.decoder_blocks(model)
     refuse_misfits(blocks, method)
     models.refuse_nonfinite(model, blocks)
     say = progress or (lambda done, total, stage: None)
 
-    def swept() -> _Sweep:
+    def sweep_of(batches: list[Tensor]) -> _Sweep:
         sweep = _Sweep(method, ends, ids.shape[1], where, clock)
         say(0, len(blocks), "capture")
-        batches = [part for piece in _pieces(ids, ends) for part in piece.split(batch_size)]
         with clock.stage("forward"):
             captured = capture(model, blocks, batches, where, offload=offload, by_sequence="a sweep of amounts")
         sweep.run(blocks, captured, say)
         return sweep
+
+    def swept() -> _Sweep:
+        try:
+            return sweep_of(list(ids.split(batch_size)))
+        except Uncut:
+            outcomes()  # of what is begun again
+        return sweep_of([part for piece in _pieces(ids, ends) for part in piece.split(batch_size)])
 
     with models.for_inference(model):
         sweep = without_waiting(swept, where)
@@ -129,11 +137,14 @@ def _pieces(ids: Tensor, ends: list[int]) -> list[Tensor]:
 
 
 class _Waiting(NamedTuple):
-    """What the first ``end`` sequences have shown of the linears ``names``, which share their inputs, of one block."""
+    """What the first ``end`` sequences have shown of the linears ``names``, which share their inputs, of one block;
+    ``half`` if only the upper triangle of the Hessian is there.
+    """
 
     end: int
     names: list[str]
     seen: Statistics
+    half: bool
 
 
 class _Sweep:
@@ -141,7 +152,7 @@ class _Sweep:
 
     def __init__(self, method: Method, ends: list[int], length: int, device: torch.device, clock: Clock) -> None:
         self.method, self.device, self.clock = method, device, clock
-        self.strides = {end: sampling_stride(end, length) for end in ends}
+        self.ends, self.length = ends, length
         module = import_module(module_name(method.algorithm))
         self.solve = module.solve
         self.solve_all = getattr(module, "solve_all", wanda_by_all if method.algorithm == "wanda" else None)
@@ -165,14 +176,14 @@ class _Sweep:
 
     def block(self, index: int, block: models.Block, captured: Captured, *, last: bool) -> None:
         columns = {name: models.matrix(linear).shape[1] for name, linear in block.linears.items()}
-        observer = Observer(columns, self.method.statistics, list(self.strides.values()), self.clock)
+        observer = PrefixObserver(columns, self.method.statistics, self.ends, self.length, self.clock)
         finite = torch.ones((), dtype=torch.bool, device=self.device)
-        done, ends = 0, set(self.weights)
+        done = 0
         with observer.watching(block.linears, captured.direct), self.clock.stage("forward"):
             for batch, calls in enumerate(captured.calls):
-                observer.next_pass()
-                observer.stop_early = last
                 hidden = captured.hidden[batch]
+                reached = observer.next_batch(done, hidden.shape[0])
+                observer.stop_early = last
                 done += hidden.shape[0]
                 try:
                     output = run_block(block.module, hidden, calls[index])
@@ -180,30 +191,25 @@ class _Sweep:
                     captured.hidden[batch] = output
                 except Enough:
                     pass
-                if done in ends:
-                    with self.clock.stage("solve"):
-                        self._take(done, block, observer)
+                with self.clock.stage("solve"):
+                    for end in reached:
+                        self._take(end, block, observer)
         observer.refuse_unreached(block.linears)
         self.tally.expect(finite, f"{block.name} puts out NaN or infinite activations")
         self.tally.send()
         self._homeward.settle()
 
-    def _take(self, end: int, block: models.Block, observer: Observer) -> None:
-        """What the sequences so far have shown, to be solved now or together with what more of them show."""
-        stride = self.strides[end]
-        later = [self.strides[other] for other in self.strides if other > end]
+    def _take(self, end: int, block: models.Block, observer: PrefixObserver) -> None:
+        """What the first sequences have shown, to be solved now or together with what more of them show."""
         before = self._held
         for leader, names in observer.groups().items():
-            accumulator = observer.accumulators.get(leader)
-            seen = accumulator.so_far(stride) if accumulator else Statistics(0)
-            if accumulator and stride not in later:
-                accumulator.forget(stride)
+            seen = observer.shown(end, leader)
             refuse_uncalled(names, seen)
-            self._waiting.append(_Waiting(end, names, seen._replace(names=tuple(names))))
+            self._waiting.append(_Waiting(end, names, seen._replace(names=tuple(names)), observer.half(leader)))
             matrices = [models.matrix(block.linears[name]) for name in names]
             self._held += 8 * sum(matrix.numel() for matrix in matrices) + 8 * matrices[0].shape[1] ** 2
         another = self._held - before
-        if not later or self._held + another > TOGETHER:
+        if end == self.ends[-1] or self._held + another > TOGETHER:
             self._solve(block)
 
     def _solve(self, block: models.Block) -> None:
@@ -213,7 +219,9 @@ class _Sweep:
         groups = dict.fromkeys(tuple(one.names) for one in waiting)
         for group in sorted(groups, key=lambda names: order.index(names[0])):
             alike = [one for one in waiting if tuple(one.names) == group]
-            seen, unseen = ([one for one in alike if (one.seen.tokens > 0) == any_tokens] for any_tokens in (True, False))
+            seen, unseen = (
+                [one for one in alike if (one.seen.tokens > 0) == any_tokens] for any_tokens in (True, False)
+            )
             if unseen and self.method.calibrated:
                 self._keep_dense(block, unseen)
             elif unseen:
@@ -223,8 +231,12 @@ class _Sweep:
 
     def _solve_group(self, block: models.Block, alike: list[_Waiting]) -> None:
         """The weights of linears that share their inputs, by several amounts."""
-        names, ends, seen = alike[0].names, [one.end for one in alike], [one.seen for one in alike]
-        stack, weights = stacked(seen), [_working(block.linears[name]) for name in names]
+        names, ends = alike[0].names, [one.end for one in alike]
+        stack, weights = (
+            stacked([one.seen for one in alike], alike[0].half),
+            [_working(block.linears[name]) for name in names],
+        )
+        seen = stack.apart([one.seen for one in alike])
         if stack.norms is not None:
             self.tally.expect(torch.isfinite(stack.norms).all(), f"the inputs of {names[0]} are NaN or infinite")
         try:
