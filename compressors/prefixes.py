@@ -72,8 +72,10 @@ def compress_prefixes(
     order; the model stays as it is.
 
     ``token_ids`` [n_sequences, sequence_length]; other arguments as for ``compress``. The same weights bit for bit
-    where every amount is a multiple of ``batch_size`` (or the last), else but for rounding: batches end at the amounts.
-    On a GPU GPTQ, SparseGPT and SpQR solve amounts together, which rounds differently from one at a time.
+    where every amount is a multiple of ``batch_size`` (or the last), else but for rounding: an amount that ends within
+    a batch is summed apart, or, in a model that mixes the sequences of a batch, ends the batch. Errors in the reports
+    are summed in another order. On a GPU GPTQ, SparseGPT and SpQR solve amounts together, which rounds differently
+    from one at a time.
     Raises ``CompressionError`` as ``compress`` does, and for an amount that is not within the set; ``MethodError`` for
     a method that needs more than the statistics of one linear's inputs (AWQ, OWL, Pruner-Zero, reconstruction).
     """
@@ -191,8 +193,8 @@ class _Sweep:
                     captured.hidden[batch] = output
                 except Enough:
                     pass
-                with self.clock.stage("solve"):
-                    for end in reached:
+                for end in reached:
+                    with self.clock.stage("solve"):
                         self._take(end, block, observer)
         observer.refuse_unreached(block.linears)
         self.tally.expect(finite, f"{block.name} puts out NaN or infinite activations")

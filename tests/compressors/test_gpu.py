@@ -106,7 +106,7 @@ def test_a_sweep_of_amounts_on_a_gpu_gives_what_each_gives_alone(method, offload
         if method == "wanda-0.5":  # errors are products in TF32, summed in another order
             for one, other in zip(prefix.report.linears, report.linears, strict=True):
                 assert replace(one, relative_error=None) == replace(other, relative_error=None)
-                assert one.relative_error == pytest.approx(other.relative_error, rel=1e-3)
+                assert one.relative_error == pytest.approx(other.relative_error, rel=2e-3)
         assert_near(prefix.report, report, torch.bfloat16)
         for name, linear in compressors.linears(alone):
             same = (prefix.weights[name] == linear.weight.cpu()).double().mean()
