@@ -16,6 +16,7 @@ first n sequences are prefix sums: they are solved as they come by, and nothing 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -103,10 +104,11 @@ def compress_prefixes(
         return sweep
 
     def swept() -> _Sweep:
-        try:
-            return sweep_of(list(ids.split(batch_size)))
-        except Uncut:
-            outcomes()  # of what is begun again
+        if _held_within(blocks, method, ends, batch_size) <= TOGETHER:
+            try:
+                return sweep_of(list(ids.split(batch_size)))
+            except Uncut:
+                outcomes()  # of what is begun again
         return sweep_of([part for piece in _pieces(ids, ends) for part in piece.split(batch_size)])
 
     with models.for_inference(model):
@@ -136,6 +138,15 @@ def _refuse_wider(method: Method) -> None:
 def _pieces(ids: Tensor, ends: list[int]) -> list[Tensor]:
     """The sequences between one amount and the next."""
     return [ids[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _held_within(blocks: list[models.Block], method: Method, ends: list[int], batch_size: int) -> int:
+    """Bytes, at most, of the Hessians of amounts that end within a batch, which are held until it has been run."""
+    if "hessian" not in method.statistics:
+        return 0
+    within = Counter(end // batch_size for end in ends if end % batch_size and end != ends[-1])
+    sizes = [sum(models.matrix(linear).shape[1] ** 2 for linear in block.linears.values()) for block in blocks]
+    return 4 * max(sizes) * max(within.values(), default=0)
 
 
 class _Waiting(NamedTuple):
@@ -221,9 +232,7 @@ class _Sweep:
         groups = dict.fromkeys(tuple(one.names) for one in waiting)
         for group in sorted(groups, key=lambda names: order.index(names[0])):
             alike = [one for one in waiting if tuple(one.names) == group]
-            seen, unseen = (
-                [one for one in alike if (one.seen.tokens > 0) == any_tokens] for any_tokens in (True, False)
-            )
+            seen, unseen = ([one for one in alike if (one.seen.tokens > 0) == any_of] for any_of in (True, False))
             if unseen and self.method.calibrated:
                 self._keep_dense(block, unseen)
             elif unseen:
@@ -234,10 +243,8 @@ class _Sweep:
     def _solve_group(self, block: models.Block, alike: list[_Waiting]) -> None:
         """The weights of linears that share their inputs, by several amounts."""
         names, ends = alike[0].names, [one.end for one in alike]
-        stack, weights = (
-            stacked([one.seen for one in alike], alike[0].half),
-            [_working(block.linears[name]) for name in names],
-        )
+        stack = stacked([one.seen for one in alike], alike[0].half)
+        weights = [_working(block.linears[name]) for name in names]
         seen = stack.apart([one.seen for one in alike])
         if stack.norms is not None:
             self.tally.expect(torch.isfinite(stack.norms).all(), f"the inputs of {names[0]} are NaN or infinite")

@@ -114,6 +114,17 @@ def test_a_model_that_mixes_sequences_is_swept_with_batches_that_end_at_amounts(
     assert len(runs) == shown + (1 + 1) + 2 * 3, "one batch of 8 until it is known, then batches of 1, 2 and 5"
 
 
+@pytest.mark.parametrize(("method", "room", "batches"), [
+    ("gptq-w4g16", 2**31, 1), ("gptq-w4g16", 10**5, 4), ("wanda-0.5", 10**5, 1),
+])  # fmt: skip
+def test_a_batch_is_run_whole_as_far_as_there_is_room_for_hessians(method, room, batches, monkeypatch):
+    model, runs = tiny_llama(num_hidden_layers=1), []
+    model.model.layers[0].self_attn.q_proj.register_forward_hook(lambda *_: runs.append(1))
+    monkeypatch.setattr(prefixes, "TOGETHER", room)
+    compress_prefixes(model, tokens(sequences=8), method, [1, 2, 4, 8])
+    assert len(runs) == 1 + batches
+
+
 def test_one_triangle_of_a_hessian_is_enough(monkeypatch):
     """As on a GPU, where the other is made of it once for all amounts."""
     ids, amounts = tokens(sequences=8), [1, 2, 8]
