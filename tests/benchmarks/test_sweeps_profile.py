@@ -56,6 +56,26 @@ def test_the_first_draws_decide_every_claim_that_is_named(sweeps, first, beside)
 
 
 def test_they_are_a_session_of_a_gpu(first):
-    """At the 22 cases a minute that were measured with tasks, which most of these are not asked."""
-    assert len(first) < 55 * 22
+    """Of 50 minutes, at the 27 cases a minute that were measured with nine tasks, which most of these are not asked."""
+    assert len(first) < 50 * 27
     assert sum(bool(record.case["evaluation"]["tasks"]) for record in first) < len(first) / 5
+
+
+def test_packing_and_bos_are_compared_with_records_that_are_there(sweeps, first):
+    """Their other side, a stream without BOS, is made for other questions: no source is added to what those compare."""
+    draws = [record.case for record in first if record.case["draw"]]
+    shape = {"n_sequences": 44, "sequence_length": 512}
+    plain, packed = set(), {}
+    for case in draws:
+        draw = case["draw"]
+        if not case["tag"] and shape.items() <= draw.items():
+            key = (case["method"], draw["source"], draw["seed"], repr(case["evaluation"]))
+            changed = (draw["packing"], draw["bos"])
+            if changed == ("stream", False):
+                plain.add(key)
+            else:
+                packed.setdefault(changed, set()).add(key)
+    assert sorted(packed) == [("document", False), ("stream", True)]
+    for keys in packed.values():
+        assert len(keys) == 2 * 3 * 5
+        assert keys <= plain
