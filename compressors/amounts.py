@@ -1,11 +1,10 @@
-"""What several amounts of calibration data make of one linear, as stacks [amounts, ...]: judged, counted and sent home
-in as many launches as one amount takes.
+"""What several amounts of calibration data make of one linear, as stacks [amounts, ...]: solved, judged and counted in
+as many launches as one amount takes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
@@ -13,7 +12,6 @@ from torch import Tensor
 
 from compressors import masks, wanda
 from compressors.method import Method
-from compressors.originals import STAGING
 from compressors.report import LinearReport
 from compressors.results import Ledger
 from compressors.solving import Solved
@@ -156,57 +154,3 @@ class Tally(Ledger):
 
         numbers = [count.double() for count in counts.values()] + sums
         self._open.append((torch.stack(numbers).flatten(), reports))
-
-
-class Homeward:
-    """Weights on their way to the host. From a GPU a thread brings them, on a stream of its own, through a small pinned
-    buffer, while the device goes on.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._coming: list[Future[None]] = []
-        self._new = 0  # of those, how many were sent since ``settle``
-        self._thread: ThreadPoolExecutor | None = None
-        if device.type == "cuda":
-            self._thread = ThreadPoolExecutor(1)
-            self._stream = torch.cuda.Stream(device)
-            self._buffer = torch.empty(STAGING, dtype=torch.uint8, pin_memory=True)
-
-    def send(self, stack: Tensor, homes: list[dict[str, Tensor]], name: str) -> None:
-        """Put ``stack[i]`` into ``homes[i]`` under this name: now, or by the time that it has settled."""
-        if self._thread is None or not stack.is_cuda:
-            for home, weight in zip(homes, stack, strict=True):
-                home[name] = weight.to("cpu", copy=True)
-            return
-        ready = torch.cuda.Event()
-        ready.record()
-        self._coming.append(self._thread.submit(self._bring, stack, homes, name, ready))
-        self._new += 1
-
-    def settle(self, *, last: bool = False) -> None:
-        """Wait for all that was sent before the last call; with ``last`` for everything."""
-        while len(self._coming) > (0 if last else self._new):
-            self._coming.pop(0).result()
-        self._new = 0
-
-    def close(self) -> None:
-        if self._thread is not None:
-            self._thread.shutdown()
-
-    def _bring(self, stack: Tensor, homes: list[dict[str, Tensor]], name: str, ready: torch.cuda.Event) -> None:
-        weights = [torch.empty(stack.shape[1:], dtype=stack.dtype) for _ in homes]
-        rooms = [weight.view(-1).view(torch.uint8) for weight in weights]
-        with torch.cuda.stream(self._stream):
-            self._stream.wait_event(ready)
-            for part in stack.reshape(-1).view(torch.uint8).split(STAGING):
-                staged = self._buffer[: part.numel()]
-                staged.copy_(part, non_blocking=True)
-                self._stream.synchronize()
-                while len(staged):  # a piece of the buffer may end within a weight
-                    length = min(len(staged), len(rooms[0]))
-                    rooms[0][:length].copy_(staged[:length])
-                    staged, rooms[0] = staged[length:], rooms[0][length:]
-                    if not len(rooms[0]):
-                        rooms.pop(0)
-        for home, weight in zip(homes, weights, strict=True):
-            home[name] = weight

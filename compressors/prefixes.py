@@ -25,12 +25,13 @@ import torch
 from torch import Tensor, nn
 
 from compressors import models
-from compressors.amounts import Homeward, Tally, wanda_by_all
+from compressors.amounts import Tally, wanda_by_all
 from compressors.amounts import stack as stacked
 from compressors.capture import Captured, capture, run_block
 from compressors.clock import Clock, peak_memory
 from compressors.codehash import module_name
 from compressors.factor import outcomes, without_waiting
+from compressors.homeward import Homeward
 from compressors.method import Method, MethodError, parse
 from compressors.observe import Enough
 from compressors.offload import Visits, device_for
@@ -104,25 +105,17 @@ def compress_prefixes(
         return sweep
 
     def swept() -> _Sweep:
-        if _held_within(blocks, method, ends, batch_size) <= TOGETHER:
-            try:
-                return sweep_of(list(ids.split(batch_size)))
-            except Uncut:
-                outcomes()  # of what is begun again
-        return sweep_of([part for piece in _pieces(ids, ends) for part in piece.split(batch_size)])
+        whole = _held_within(blocks, method, ends, batch_size) <= TOGETHER
+        try:
+            return sweep_of(_batches(ids, ends, batch_size, whole=whole))
+        except Uncut:
+            outcomes()  # of what is begun again
+        return sweep_of(_batches(ids, ends, batch_size, whole=False))
 
     with models.for_inference(model):
         sweep = without_waiting(swept, where)
-    seconds, peak, length = clock.seconds(), peak_memory(where), ids.shape[1]
-    found = {
-        end: Prefix(
-            end, sweep.weights[end],
-            CompressionReport(
-                str(method), tuple(sweep.tally.by_amount[end]), seconds, peak, "dense", len(blocks), end, end * length
-            ),
-        )
-        for end in ends
-    }  # fmt: skip
+    seconds, peak = clock.seconds(), peak_memory(where)
+    found = {end: sweep.prefix(end, seconds, peak, len(blocks)) for end in ends}
     return [found[amount] for amount in amounts]
 
 
@@ -135,9 +128,10 @@ def _refuse_wider(method: Method) -> None:
         )
 
 
-def _pieces(ids: Tensor, ends: list[int]) -> list[Tensor]:
-    """The sequences between one amount and the next."""
-    return [ids[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+def _batches(ids: Tensor, ends: list[int], batch_size: int, *, whole: bool) -> list[Tensor]:
+    """The sequences in batches, which are cut where an amount ends unless they are run ``whole``."""
+    pieces = [ids] if whole else [ids[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    return [batch for piece in pieces for batch in piece.split(batch_size)]
 
 
 def _held_within(blocks: list[models.Block], method: Method, ends: list[int], batch_size: int) -> int:
@@ -186,6 +180,13 @@ class _Sweep:
                 say(index + 1, len(blocks), "done")
         finally:
             self._homeward.close()
+
+    def prefix(self, end: int, seconds: dict[str, float], peak: int, blocks: int) -> Prefix:
+        """What came of an amount."""
+        report = CompressionReport(
+            str(self.method), tuple(self.tally.by_amount[end]), seconds, peak, "dense", blocks, end, end * self.length
+        )
+        return Prefix(end, self.weights[end], report)
 
     def block(self, index: int, block: models.Block, captured: Captured, *, last: bool) -> None:
         columns = {name: models.matrix(linear).shape[1] for name, linear in block.linears.items()}
