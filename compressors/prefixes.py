@@ -16,8 +16,8 @@ first n sequences are prefix sums: they are solved as they come by, and nothing 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -25,18 +25,20 @@ import torch
 from torch import Tensor, nn
 
 from compressors import models
+from compressors.amounts import Tally, wanda_by_all
+from compressors.amounts import stack as stacked
 from compressors.capture import Captured, capture, run_block
 from compressors.clock import Clock, peak_memory
 from compressors.codehash import module_name
-from compressors.factor import without_waiting
+from compressors.factor import outcomes, without_waiting
+from compressors.homeward import Homeward
 from compressors.method import Method, MethodError, parse
-from compressors.observe import Enough, Observer
+from compressors.observe import Enough
 from compressors.offload import Visits, device_for
-from compressors.originals import staged_copy
+from compressors.prefix_sums import PrefixObserver, Uncut
 from compressors.report import CompressionError, CompressionReport
-from compressors.results import Ledger, expect_finite, refuse_misfits, refuse_uncalled, untouched
-from compressors.solving import Solved
-from compressors.statistics import Statistics, sampling_stride, working_dtype
+from compressors.results import refuse_misfits, refuse_uncalled, untouched
+from compressors.statistics import Statistics, working_dtype
 
 TOGETHER = 2 * 2**30  # bytes that the amounts which are solved together may take: Hessians, factors, weights
 
@@ -72,8 +74,10 @@ def compress_prefixes(
     order; the model stays as it is.
 
     ``token_ids`` [n_sequences, sequence_length]; other arguments as for ``compress``. The same weights bit for bit
-    where every amount is a multiple of ``batch_size`` (or the last), else but for rounding: batches end at the amounts.
-    On a GPU GPTQ, SparseGPT and SpQR solve amounts together, which rounds differently from one at a time.
+    where every amount is a multiple of ``batch_size`` (or the last), else but for rounding: an amount that ends within
+    a batch is summed apart, or, in a model that mixes the sequences of a batch, ends the batch. Errors in the reports
+    are summed in another order. On a GPU GPTQ, SparseGPT and SpQR solve amounts together, which rounds differently
+    from one at a time.
     Raises ``CompressionError`` as ``compress`` does, and for an amount that is not within the set; ``MethodError`` for
     a method that needs more than the statistics of one linear's inputs (AWQ, OWL, Pruner-Zero, reconstruction).
     """
@@ -85,33 +89,33 @@ def compress_prefixes(
         raise CompressionError(f"amounts {list(amounts)}; expected some of 1 to {len(ids)}, the sequences of the set")
     if batch_size < 1:
         raise CompressionError(f"batch_size {batch_size}; expected at least 1")
+    ids = ids[: ends[-1]]
     where = device_for(model, device, offload, gradients=False)
     clock, blocks = Clock(where), models.decoder_blocks(model)
     refuse_misfits(blocks, method)
     models.refuse_nonfinite(model, blocks)
     say = progress or (lambda done, total, stage: None)
 
-    def swept() -> _Sweep:
+    def sweep_of(batches: list[Tensor]) -> _Sweep:
         sweep = _Sweep(method, ends, ids.shape[1], where, clock)
         say(0, len(blocks), "capture")
-        batches = [part for piece in _pieces(ids, ends) for part in piece.split(batch_size)]
         with clock.stage("forward"):
             captured = capture(model, blocks, batches, where, offload=offload, by_sequence="a sweep of amounts")
         sweep.run(blocks, captured, say)
         return sweep
 
+    def swept() -> _Sweep:
+        whole = _held_within(blocks, method, ends, batch_size) <= TOGETHER
+        try:
+            return sweep_of(_batches(ids, ends, batch_size, whole=whole))
+        except Uncut:
+            outcomes()  # of what is begun again
+        return sweep_of(_batches(ids, ends, batch_size, whole=False))
+
     with models.for_inference(model):
         sweep = without_waiting(swept, where)
-    seconds, peak, length = clock.seconds(), peak_memory(where), ids.shape[1]
-    found = {
-        end: Prefix(
-            end, sweep.weights[end],
-            CompressionReport(
-                str(method), tuple(sweep.ledgers[end].reports), seconds, peak, "dense", len(blocks), end, end * length
-            ),
-        )
-        for end in ends
-    }  # fmt: skip
+    seconds, peak = clock.seconds(), peak_memory(where)
+    found = {end: sweep.prefix(end, seconds, peak, len(blocks)) for end in ends}
     return [found[amount] for amount in amounts]
 
 
@@ -124,17 +128,30 @@ def _refuse_wider(method: Method) -> None:
         )
 
 
-def _pieces(ids: Tensor, ends: list[int]) -> list[Tensor]:
-    """The sequences between one amount and the next."""
-    return [ids[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+def _batches(ids: Tensor, ends: list[int], batch_size: int, *, whole: bool) -> list[Tensor]:
+    """The sequences in batches, which are cut where an amount ends unless they are run ``whole``."""
+    pieces = [ids] if whole else [ids[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    return [batch for piece in pieces for batch in piece.split(batch_size)]
+
+
+def _held_within(blocks: list[models.Block], method: Method, ends: list[int], batch_size: int) -> int:
+    """Bytes, at most, of the Hessians of amounts that end within a batch, which are held until it has been run."""
+    if "hessian" not in method.statistics:
+        return 0
+    within = Counter(end // batch_size for end in ends if end % batch_size and end != ends[-1])
+    sizes = [sum(models.matrix(linear).shape[1] ** 2 for linear in block.linears.values()) for block in blocks]
+    return 4 * max(sizes) * max(within.values(), default=0)
 
 
 class _Waiting(NamedTuple):
-    """What the first ``end`` sequences have shown of the linears ``names``, which share their inputs, of one block."""
+    """What the first ``end`` sequences have shown of the linears ``names``, which share their inputs, of one block;
+    ``half`` if only the upper triangle of the Hessian is there.
+    """
 
     end: int
     names: list[str]
     seen: Statistics
+    half: bool
 
 
 class _Sweep:
@@ -142,16 +159,14 @@ class _Sweep:
 
     def __init__(self, method: Method, ends: list[int], length: int, device: torch.device, clock: Clock) -> None:
         self.method, self.device, self.clock = method, device, clock
-        self.strides = {end: sampling_stride(end, length) for end in ends}
+        self.ends, self.length = ends, length
         module = import_module(module_name(method.algorithm))
-        self.solve, self.solve_all = module.solve, getattr(module, "solve_all", None)
+        self.solve = module.solve
+        self.solve_all = getattr(module, "solve_all", wanda_by_all if method.algorithm == "wanda" else None)
         self._waiting: list[_Waiting] = []
         self._held = 0  # bytes of those
         self.weights: dict[int, dict[str, Tensor]] = {end: {} for end in ends}
-        self.ledgers = {end: Ledger() for end in ends}
-        self._coming: list[tuple[int, str, Future[Tensor]]] = []
-        self._copy = staged_copy(device) if device.type == "cuda" else None
-        self._thread = ThreadPoolExecutor(1) if device.type == "cuda" else None
+        self.tally, self._homeward = Tally(ends), Homeward(device)
 
     def run(self, blocks: list[models.Block], captured: Captured, say: Callable[[int, int, str], None]) -> None:
         visits = Visits(self.device)
@@ -160,28 +175,29 @@ class _Sweep:
                 with visits.at(block, changes=False):
                     self.block(index, block, captured, last=index == len(blocks) - 1)
                 if index == len(blocks) - 1:
-                    self._finish()
+                    self.tally.read()
+                    self._homeward.settle(last=True)
                 say(index + 1, len(blocks), "done")
         finally:
-            if self._thread is not None:
-                self._thread.shutdown()
+            self._homeward.close()
 
-    def _finish(self) -> None:
-        """Wait for what is on its way to the host."""
-        for ledger in self.ledgers.values():
-            ledger.read()
-        self._arrive(0)
+    def prefix(self, end: int, seconds: dict[str, float], peak: int, blocks: int) -> Prefix:
+        """What came of an amount."""
+        report = CompressionReport(
+            str(self.method), tuple(self.tally.by_amount[end]), seconds, peak, "dense", blocks, end, end * self.length
+        )
+        return Prefix(end, self.weights[end], report)
 
     def block(self, index: int, block: models.Block, captured: Captured, *, last: bool) -> None:
         columns = {name: models.matrix(linear).shape[1] for name, linear in block.linears.items()}
-        observer = Observer(columns, self.method.statistics, list(self.strides.values()), self.clock)
+        observer = PrefixObserver(columns, self.method.statistics, self.ends, self.length, self.clock)
         finite = torch.ones((), dtype=torch.bool, device=self.device)
-        done, ends = 0, set(self.weights)
+        done = 0
         with observer.watching(block.linears, captured.direct), self.clock.stage("forward"):
             for batch, calls in enumerate(captured.calls):
-                observer.next_pass()
-                observer.stop_early = last
                 hidden = captured.hidden[batch]
+                reached = observer.next_batch(done, hidden.shape[0])
+                observer.stop_early = last
                 done += hidden.shape[0]
                 try:
                     output = run_block(block.module, hidden, calls[index])
@@ -189,87 +205,74 @@ class _Sweep:
                     captured.hidden[batch] = output
                 except Enough:
                     pass
-                if done in ends:
+                for end in reached:
                     with self.clock.stage("solve"):
-                        self._take(done, block, observer)
+                        self._take(end, block, observer)
         observer.refuse_unreached(block.linears)
-        self.ledgers[max(ends)].expect(finite, f"{block.name} puts out NaN or infinite activations")
-        for ledger in self.ledgers.values():
-            ledger.send()
-        self._arrive(len(ends) * len(block.linears))
+        self.tally.expect(finite, f"{block.name} puts out NaN or infinite activations")
+        self.tally.send()
+        self._homeward.settle()
 
-    def _take(self, end: int, block: models.Block, observer: Observer) -> None:
-        """What the sequences so far have shown, to be solved now or together with what more of them show."""
-        stride = self.strides[end]
-        later = [self.strides[other] for other in self.strides if other > end]
+    def _take(self, end: int, block: models.Block, observer: PrefixObserver) -> None:
+        """What the first sequences have shown, to be solved now or together with what more of them show."""
         before = self._held
         for leader, names in observer.groups().items():
-            accumulator = observer.accumulators.get(leader)
-            seen = accumulator.so_far(stride) if accumulator else Statistics(0)
-            if accumulator and stride not in later:
-                accumulator.forget(stride)
+            seen = observer.shown(end, leader)
             refuse_uncalled(names, seen)
-            expect_finite(self.ledgers[end], names, seen)
-            self._waiting.append(_Waiting(end, names, seen._replace(names=tuple(names))))
+            self._waiting.append(_Waiting(end, names, seen._replace(names=tuple(names)), observer.half(leader)))
             matrices = [models.matrix(block.linears[name]) for name in names]
             self._held += 8 * sum(matrix.numel() for matrix in matrices) + 8 * matrices[0].shape[1] ** 2
         another = self._held - before
-        if not later or self.solve_all is None or self._held + another > TOGETHER:
+        if end == self.ends[-1] or self._held + another > TOGETHER:
             self._solve(block)
 
     def _solve(self, block: models.Block) -> None:
         """The block's weights by all the amounts that wait."""
         waiting, self._waiting, self._held = self._waiting, [], 0
-        weights = {name: _working(linear) for name, linear in block.linears.items()}
-        found: dict[tuple[int, str], Solved] = {}
+        order = list(block.linears)
+        groups = dict.fromkeys(tuple(one.names) for one in waiting)
+        for group in sorted(groups, key=lambda names: order.index(names[0])):
+            alike = [one for one in waiting if tuple(one.names) == group]
+            seen, unseen = ([one for one in alike if (one.seen.tokens > 0) == any_of] for any_of in (True, False))
+            if unseen and self.method.calibrated:
+                self._keep_dense(block, unseen)
+            elif unseen:
+                self._solve_group(block, unseen)
+            if seen:
+                self._solve_group(block, seen)
+
+    def _solve_group(self, block: models.Block, alike: list[_Waiting]) -> None:
+        """The weights of linears that share their inputs, by several amounts."""
+        names, ends = alike[0].names, [one.end for one in alike]
+        stack = stacked([one.seen for one in alike], alike[0].half)
+        weights = [_working(block.linears[name]) for name in names]
+        seen = stack.apart([one.seen for one in alike])
+        if stack.norms is not None:
+            self.tally.expect(torch.isfinite(stack.norms).all(), f"the inputs of {names[0]} are NaN or infinite")
         try:
-            for group in dict.fromkeys(tuple(one.names) for one in waiting):
-                alike = [one for one in waiting if tuple(one.names) == group and self._shown(one)]
-                solved = self._solved([weights[name] for name in group], [one.seen for one in alike])
-                for one, news in zip(alike, solved, strict=True):
-                    found |= {(one.end, name): new for name, new in zip(group, news, strict=True)}
+            if self.solve_all is not None and len(seen) > 1:
+                solved = self.solve_all(weights, seen, self.method)
+            else:
+                solved = [self.solve(weights, one, self.method) for one in seen]
         except Exception:
-            for ledger in self.ledgers.values():
-                ledger.read()  # inputs that are not finite would explain it
+            self.tally.read()  # inputs that are not finite would explain it
             raise
-        for end, names, seen in waiting:
-            for name in names:
-                self._note(end, name, block.linears[name], weights[name], found.pop((end, name), None), seen)
+        for name, weight, *found in zip(names, weights, *solved, strict=True):
+            dtype = models.matrix(block.linears[name]).dtype
+            news = torch.cat([one.weight for one in found]).to(dtype).view(len(ends), *weight.shape)
+            self.tally.expect(torch.isfinite(news).all(), f"{self.method} made NaN or infinite weights of {name}")
+            self.tally.note_all(ends, name, weight, news, found, stack)
+            self._homeward.send(news, [self.weights[end] for end in ends], name)
 
-    def _shown(self, one: _Waiting) -> bool:
-        return not self.method.calibrated or one.seen.tokens > 0
-
-    def _solved(self, weights: list[Tensor], seen: list[Statistics]) -> list[list[Solved]]:
-        if self.solve_all is not None and len(seen) > 1:
-            return self.solve_all(weights, seen, self.method)
-        return [self.solve(weights, one, self.method) for one in seen]
-
-    def _note(
-        self, end: int, name: str, linear: nn.Module, weight: Tensor, solved: Solved | None, seen: Statistics
-    ) -> None:
-        matrix, ledger = models.matrix(linear), self.ledgers[end]
-        if solved is None:
-            self._keep(end, name, matrix)
-            ledger.add(untouched(name, linear, weight))
-            return
-        new = solved.weight.to(matrix.dtype)
-        ledger.expect(torch.isfinite(new).all(), f"{self.method} made NaN or infinite weights of {name}")
-        ledger.note(name, weight, new, solved, seen)
-        self._keep(end, name, new)
-
-    def _keep(self, end: int, name: str, weight: Tensor) -> None:
-        if self._copy is None or self._thread is None or not weight.is_cuda:
-            self.weights[end][name] = weight.to("cpu", copy=True)
-            return
-        ready = torch.cuda.Event()
-        ready.record()
-        self._coming.append((end, name, self._thread.submit(self._copy, weight, ready)))
-
-    def _arrive(self, but: int) -> None:
-        """Take in all weights but the last ``but`` that were sent."""
-        while len(self._coming) > but:
-            end, name, copy = self._coming.pop(0)
-            self.weights[end][name] = copy.result()
+    def _keep_dense(self, block: models.Block, alike: list[_Waiting]) -> None:
+        """Experts that no token has reached by these amounts."""
+        for name in alike[0].names:
+            matrix = models.matrix(block.linears[name])
+            report = untouched(name, block.linears[name], matrix)
+            for one in alike:
+                self.tally.put(one.end, report)
+            homes = [self.weights[one.end] for one in alike]
+            self._homeward.send(matrix.expand(len(alike), *matrix.shape), homes, name)
 
 
 def _working(linear: nn.Module) -> Tensor:

@@ -4,6 +4,8 @@ CUDA device.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from transformers import GptOssConfig, MixtralConfig
@@ -94,15 +96,17 @@ def test_a_model_on_the_host_is_compressed_on_the_gpu_and_stays_there(method):
 @pytest.mark.parametrize("offload", [False, True], ids=["resident", "offloaded"])
 @pytest.mark.parametrize("method", ["wanda-0.5", "gptq-w4g16", "sparsegpt-0.5", "spqr-w3g16"])
 def test_a_sweep_of_amounts_on_a_gpu_gives_what_each_gives_alone(method, offload):
-    """Bit for bit where amounts are solved one by one; else single codes and mask entries may differ."""
+    """Bit for bit where only norms count; else single codes and mask entries may differ."""
     ids, home = tokens(sequences=16), "cpu" if offload else "cuda"
     swept = compressors.compress_prefixes(tiny_llama().bfloat16().to(home), ids, method, [4, 8, 16], batch_size=4,
                                           offload=offload)  # fmt: skip
     for prefix in swept:
         alone = tiny_llama().bfloat16().cuda()
         report = compressors.compress(alone, ids[: prefix.sequences], method, propagation="dense", batch_size=4)
-        if method == "wanda-0.5":
-            assert prefix.report.linears == report.linears
+        if method == "wanda-0.5":  # errors are products in TF32, summed in another order
+            for one, other in zip(prefix.report.linears, report.linears, strict=True):
+                assert replace(one, relative_error=None) == replace(other, relative_error=None)
+                assert one.relative_error == pytest.approx(other.relative_error, rel=2e-3)
         assert_near(prefix.report, report, torch.bfloat16)
         for name, linear in compressors.linears(alone):
             same = (prefix.weights[name] == linear.weight.cpu()).double().mean()
