@@ -154,8 +154,9 @@ def spread_law(world: World, settings: Settings) -> list[Cell]:
                         continue
 
                     def slope(held: np.ndarray, weights: np.ndarray = weights) -> float:
-                        sds = np.log(held.var(axis=2, ddof=1).mean(axis=1)) / 2
-                        return -float((weights * sds).sum())
+                        with np.errstate(divide="ignore", invalid="ignore"):  # a draw taken every time: no sample
+                            sds = np.log(held.var(axis=2, ddof=1).mean(axis=1)) / 2
+                            return -float((weights * sds).sum())
 
                     evidence = resampled(table, slope, generator("A9", model, method, outcome))
                     law = settings["laws"]
