@@ -31,7 +31,8 @@ from reports.statistics.calibration_error import Bin
 from reports.svg import PLACES, canvas, series, standalone, to_svg
 
 ACROSS = 4
-SIDES = ((5, 4, "left"), (-6, -3, "right"), (5, -10, "left"))  # of a point, in points, for its name
+APART = 0.05  # names beside a panel, of its height
+FEWEST = 25  # answers of a bin that is drawn: the share right of fewer is anything
 CURVES = {  # name: source and fit
     "the images trained on, exact": ("distilled", "exact"),
     "the images trained on, legacy": ("distilled", "legacy"),
@@ -60,7 +61,7 @@ def masking(found: Sequence[Sets], title: str) -> str:
                     _curve(ax, sets, source, fit, k)
             for of, dashes in ((_none(ECE), (4, 3)), (lambda row: 100 * row["oracle"][ECE], (1, 2))):
                 ax.axhline(_spread(sets, of)[0], color=PLACES["soft"], linewidth=0.9, linestyle=(0, dashes))
-            ax.set_title(fitted(sets.label.split(" ", 1)[1], WIDTH / ACROSS - 0.2), fontsize=8.5)
+            ax.set_title(fitted(short(sets), WIDTH / ACROSS - 0.2), fontsize=8.5)
             ax.grid(True, axis="y")
         axes[0, 0].set_ylim(bottom=0)  # of all: they share it
         for ax in axes.flat[max(0, len(found) - ACROSS) : len(found)]:
@@ -73,9 +74,22 @@ def masking(found: Sequence[Sets], title: str) -> str:
         return to_svg(figure, title)
 
 
-def _name(ax: Any, name: str, point: Any, colour: str, side: tuple[int, int, str]) -> None:
-    (x, _), (y, _) = point
-    ax.annotate(name, (x, y), side[:2], textcoords="offset points", fontsize=7, color=colour, ha=side[2])
+def short(sets: Sets) -> str:
+    """``dc-ipc10 (2 %)``: the share of the published iterations, where they were cut."""
+    return sets.label.split(" ", 1)[1].replace(" of the iterations", "")
+
+
+def _names(ax: Any, points: Sequence[tuple[str, float, float]]) -> None:
+    """Names of the points ``(name, x, y)`` in a column beside the panel, a thin line from each to its own."""
+    low, high = ax.get_ylim()
+    ranked = sorted(points, key=lambda point: -point[2])
+    rest = APART * np.arange(len(ranked))  # nothing overlaps if what is added to this only falls
+    at = np.minimum.accumulate([(y - low) / (high - low) for _, _, y in ranked] + rest) - rest if ranked else rest
+    at = at + max(0.0, -float(at.min(initial=0.0)))
+    line = {"arrowstyle": "-", "color": PLACES["line"], "linewidth": 0.7, "shrinkA": 0, "shrinkB": 3}
+    for (name, x, y), place in zip(ranked, at, strict=True):
+        where = {"xytext": (1.03, place), "textcoords": "axes fraction", "va": "center"}
+        ax.annotate(name, (x, y), fontsize=7.5, color=PLACES["ink"], arrowprops=line, annotation_clip=False, **where)
 
 
 def _curve(ax: Any, sets: Sets, source: str, fit: str, k: int) -> None:
@@ -92,6 +106,7 @@ def accuracy(found: Sequence[Sets], title: str) -> str:
     joined by a line. Cells that were trained in as many epochs share a panel: a control is one of equal training.
     """
     kinds = sorted({sets.first["epochs"] for sets in found})
+    named: list[tuple[Any, list[tuple[str, float, float]]]] = []
     with canvas(WIDTH, 4.2, 1, len(kinds), sharex=True, sharey=True) as (figure, axes):
         for ax, epochs in zip(axes.flat, kinds, strict=True):
             held = [sets for sets in found if sets.first["epochs"] == epochs]
@@ -107,30 +122,36 @@ def accuracy(found: Sequence[Sets], title: str) -> str:
                 (x, dx), (y, dy) = points[sets.label]
                 colour = PLACES["soft" if sets in real else "c1" if sets.first["mdt"] else "c0"]
                 ax.errorbar(x, y, dy, dx, fmt="o", color=colour, markersize=4, linewidth=0.8)
-            distilled = sorted((s for s in held if s not in real), key=lambda s: -points[s.label][1][0])
-            for k, sets in enumerate(distilled):  # neighbours have their names on different sides
-                _name(ax, sets.label.split(" ", 1)[1], points[sets.label], PLACES["ink"], SIDES[k % len(SIDES)])
             for sets in real:
-                _name(ax, str(sets.first["ipc"]), points[sets.label], PLACES["soft"], (-3, -9, "right"))
+                place = points[sets.label][0][0], points[sets.label][1][0]
+                count = {"fontsize": 7.5, "color": PLACES["soft"], "ha": "right"}
+                ax.annotate(str(sets.first["ipc"]), place, (-3, -9), textcoords="offset points", **count)
+            named.append(
+                (ax, [(short(s), points[s.label][0][0], points[s.label][1][0]) for s in held if s not in real])
+            )
             ax.axhline(0, color=PLACES["line"], linewidth=0.8)
             ax.set_title(f"networks trained {epochs} epochs")
-            ax.margins(x=0.16)
             ax.set_xlabel("accuracy, %")
             ax.grid(True, axis="y")
         axes[0, 0].set_ylabel("confidence − accuracy, points")
+        for ax, held_names in named:  # once the scale is that of all panels
+            _names(ax, held_names)
         return to_svg(figure, title)
 
 
 def reliability(found: Sequence[Sets], title: str) -> list[str]:
-    """Accuracy over confidence, sets and networks pooled; none of studies whose rows have no bins."""
+    """Accuracy over confidence, sets and networks pooled; none of studies whose rows have no bins. A bin of fewer than
+    ``FEWEST`` answers is not drawn; the ECE has them all.
+    """
     lines = []
     for sets in found:
         rows = [row for rows in sets.rows.values() for row in rows]
         if all("bins" in row for row in rows):
             total = np.sum([row["bins"] for row in rows], 0)
-            bins = [Bin(c / n, right / n, round(n)) for n, c, right, _ in total.tolist() if n]
+            bins = [Bin(c / n, right / n, round(n)) for n, c, right, _ in total.tolist() if n >= FEWEST]
             ece = sum(abs(c - right) for _, c, right, _ in total.tolist()) / total[:, 0].sum()
-            lines.append(Line(sets.label.split(" ", 1)[1], bins, float(ece)))
+            epochs = "" if sets.first["backbone"] not in REAL else f", {sets.first['epochs']} epochs"
+            lines.append(Line(short(sets) + epochs, bins, float(ece)))
     return [drawing.svg for drawing in pages(title, "reliability", lines, "")] if lines else []
 
 
@@ -146,7 +167,7 @@ def while_distilled(found: Sequence[Sequence[Sets]], title: str) -> str:
             ax.set_xlabel("share masked while distilled")
             ax.set_ylabel(name)
             ax.grid(True, axis="y")
-        names = [cells[0].label.split(" ", 1)[1] for cells in found]
+        names = [short(cells[0]) for cells in found]
         figure.legend(axes.flat[0].containers, names, loc="outside upper left", ncols=ACROSS, handlelength=1.6)
         return to_svg(figure, title)
 
@@ -165,7 +186,7 @@ def figures(found: Sequence[Sets]) -> dict[str, str]:
         made[f"{model}-mdt"] = while_distilled(
             ratios, f"{model}: ECE and accuracy over the share masked while distilled"
         )
-    pages_ = reliability(found, f"{model}: confidence against accuracy")
+    pages_ = reliability(some, f"{model}: confidence against accuracy")
     return made | {f"{model}-reliability{f'-{k + 1}' if k else ''}": svg for k, svg in enumerate(pages_)}
 
 

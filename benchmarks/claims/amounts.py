@@ -59,7 +59,29 @@ def swept(panels: Sequence[Panel], settings: Settings) -> Iterator[tuple[str, li
     """Every calibrated method that the claim names, with the panels that have it: not all need have all."""
     for method in dict.fromkeys(m for panel in panels for m in panel.methods if is_calibrated(m)):
         if method in settings.get("methods", [method]):
-            yield method, [panel for panel in panels if method in panel.methods]
+            yield method, fullest([panel for panel in panels if method in panel.methods], method)
+
+
+def fullest(panels: Sequence[Panel], method: str) -> list[Panel]:
+    """Without those that would cost more results than they bring, as an amount of three draws beside some of ten.
+
+    What all panels share is what is compared (``stack``); which results there are decides, not what they are.
+    """
+    kept = list(panels)
+    while len(kept) > 2:
+        fewer = [kept[:k] + kept[k + 1 :] for k in range(len(kept))]
+        best = max(fewer, key=lambda some: _results(some, method))
+        if _results(best, method) <= _results(kept, method):
+            break
+        kept = best
+    return kept
+
+
+def _results(panels: Sequence[Panel], method: str) -> int:
+    """How many results of the method ``stack`` takes in."""
+    sources = [s for s in panels[0].sources([method]) if all((method, s) in panel.cells for panel in panels)]
+    seeds = [set(panel.cells[method, s]) for panel in panels for s in sources]
+    return len(panels) * len(sources) * len(set.intersection(*seeds)) if seeds else 0
 
 
 def nearest(panels: Sequence[Panel], tokens: float) -> Panel:

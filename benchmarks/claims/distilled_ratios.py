@@ -115,7 +115,8 @@ def one_ratio(world: World, settings: Settings) -> list[Cell]:
             detail = f"r = {ratio / 10:.1f}, its own best {second.mean(0).argmin() / 10:.1f}"
             regret = _paired(second[:, ratio] - own)
             both = chosen_on if chosen_on.cut else used_on
-            name = f"ratio of {chosen_on.first['model']} {chosen_on.name} used on {used_on.name}"
+            place = used_on.name if both is used_on else f"{used_on.first['model']} {used_on.name}"
+            name = f"ratio of {chosen_on.first['model']} {chosen_on.name} used on {place}"
             yield both.cell(regret, "points of ECE", REGRET, detail, name)
 
     return decided(cells())

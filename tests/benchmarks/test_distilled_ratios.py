@@ -173,3 +173,16 @@ def test_mixup_on_distilled_images_is_compared_with_mixup_on_all():
     assert (mixup.evidence.estimate, mixup.shown_only) == (pytest.approx(13, abs=0.2), True)
     assert mixup.detail.endswith(" and 2.0 at accuracies of 69.0 and 91.0")
     assert not [c for c in distilled.scaling_fails(world(*cells), {}) if "mixup" in c.name]
+
+
+def test_where_a_ratio_is_used_is_named_beside_a_cut_cell():
+    """That whose budget was cut leads the name, so the other's images must stand in it: the same cell exists twice."""
+    studies = ((MODEL, (rows("dc-ipc1"), rows("dsa-ipc10", share=0.02))), ("convnet2w16-digits", (rows("dc-ipc1"),)))
+    records = [
+        record for model, cells in studies
+        for record in to_records({"model": model, "seconds": 1.0, "rows": [row for cell in cells for row in cell]})
+    ]  # fmt: skip
+    names = [cell.name for cell in distilled_ratios.one_ratio(World(records), {})]
+    assert len(names) == len(set(names)) == 6
+    cut = f"{MODEL} dsa-ipc10 (2 % of the iterations) ratio of {MODEL} dsa-ipc10 used on"
+    assert {f"{cut} {model} dc-ipc1" for model, _ in studies} < set(names)

@@ -50,13 +50,13 @@ def test_every_cell_is_drawn(folder, tmp_path, capsys):
         shown[path.stem.rpartition("-")[2]] = {
             "".join(e.itertext()).strip() for e in root.iter() if e.tag.endswith("text")
         }
-    distilled = {"dm-ipc1 (0.05 % of the iterations)", "dm-ipc1+mdt (0.05 % of the iterations)"}
+    distilled = {"dm-ipc1 (0.05 %)", "dm-ipc1+mdt (0.05 %)"}
     assert distilled | {"1", "2", "networks trained 20 epochs"} <= shown["accuracy"]
     assert "as many held out, exact" in shown["masking"]
     words = " ".join(shown["masking"])
     assert "dm-ipc1+mdt" in words
     assert "random" not in words  # nothing is distilled there
-    assert {"random-ipc1", "random-ipc2"} <= shown["reliability"]
+    assert {"random-ipc1, 20", "random-ipc2, 20"} <= shown["reliability"]  # "epochs" is on the next line
 
 
 def test_a_folder_without_a_study(tmp_path, capsys):
@@ -71,4 +71,24 @@ def test_ratios_of_masked_distillation_are_drawn(tmp_path, capsys):
     assert study_figure.main([str(tmp_path), "-o", str(tmp_path / "figures")]) == 0
     root = ET.parse(tmp_path / "figures" / f"{MODEL}-mdt.svg").getroot()
     shown = {"".join(e.itertext()).strip() for e in root.iter() if e.tag.endswith("text")}
-    assert {"share masked while distilled", "ECE, points", "accuracy, %", "dm-ipc1 (0.05 % of the iterations)"} <= shown
+    assert {"share masked while distilled", "ECE, points", "accuracy, %", "dm-ipc1 (0.05 %)"} <= shown
+
+
+def test_names_beside_a_panel_do_not_cover_each_other():
+    from reports.svg import canvas
+
+    points = [
+        ("lowest", 1.0, 0.0),
+        *((f"same {k}", 2.0, 5.0) for k in range(4)),
+        ("highest", 3.0, 10.0),
+        ("low", 2.0, 0.1),
+    ]
+    with canvas(6, 4) as (_, axes):
+        ax = axes[0, 0]
+        ax.set_ylim(-1, 11)
+        study_figure._names(ax, points)
+        at = {text.get_text(): text.xyann[1] for text in ax.texts}
+    assert list(at) == ["highest", *(f"same {k}" for k in range(4)), "low", "lowest"]
+    assert np.diff(list(at.values())).max() <= -study_figure.APART + 1e-9
+    assert at["highest"] == pytest.approx(11 / 12)
+    assert min(at.values()) >= 0

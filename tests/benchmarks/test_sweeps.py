@@ -34,10 +34,10 @@ def pruned(**more):
     return found + records(free)[1:]
 
 
-def of_amounts():
-    """Ten draws at 4, 16 and 64 sequences: the mean stays, the SD falls as the root of the amount."""
+def of_amounts(sequences=(4, 16, 64)):
+    """Ten draws at each of so many sequences: the mean stays, the SD falls as the root of the amount."""
     kind = {**KIND, "methods": ("wanda-0.5",), "sources": SOURCES, "seeds": 10, "own": 0.0}
-    made = [records(Truth(**{**kind, "sequences": n, "draw_sd": 0.08 / n**0.5})) for n in (4, 16, 64)]
+    made = [records(Truth(**{**kind, "sequences": n, "draw_sd": 0.08 / n**0.5})) for n in sequences]
     return [record for found in made for record in found]
 
 
@@ -116,6 +116,17 @@ def test_mean_and_spread_of_amounts_stand_apart():
     for row in sweep.rows[:-1]:
         assert row["low"] <= 0 <= row["high"]
     assert [line[-1] for line in sweep.lines] == ["cannot tell", "equal", ""]
+
+
+def test_an_amount_of_fewer_draws_does_not_take_those_of_the_others():
+    whole = of_amounts()
+    few = [r for r in of_amounts(sequences=(4, 8, 16, 64)) if r.draw and r.case["draw"]["n_sequences"] == 8]
+    world = World([*whole, *(r for r in few if r.case["draw"]["seed"] < 2)])
+    (sweep,) = sweep_tables.by_amount(world)
+    assert [row["tokens"] for row in sweep.rows] == [4 * 256, 16 * 256, 64 * 256]
+    assert {row["draws"] for row in sweep.rows} == {max(r.case["draw"]["seed"] for r in whole if r.draw) + 1}
+    (same,) = sweep_tables.by_amount(World([*whole, *few]))
+    assert [row["tokens"] for row in same.rows] == [4 * 256, 8 * 256, 16 * 256, 64 * 256]
 
 
 def test_what_the_model_wrote_is_in_order_beside_real_text():
