@@ -116,6 +116,9 @@ def compress_prefixes(
         sweep = without_waiting(swept, where)
     seconds, peak = clock.seconds(), peak_memory(where)
     found = {end: sweep.prefix(end, seconds, peak, len(blocks)) for end in ends}
+    if dense := models.stays_dense(blocks):
+        for prefix in found.values():
+            prefix.report.details["kept_dense"] = dense
     return [found[amount] for amount in amounts]
 
 

@@ -72,6 +72,7 @@ def test_experts_that_see_no_token_of_a_prefix_stay_dense_there():
     for prefix, amount in zip(compress_prefixes(make(), ids, "wanda-0.5", [1, 8], batch_size=1), [1, 8], strict=True):
         _, report = direct(make, ids, amount, "wanda-0.5", 1)
         assert_same_reports(prefix.report.linears, report.linears)
+        assert prefix.report.details == report.details != {}, "routers stay dense"
         skipped.append(sum(bool(linear.skipped) for linear in prefix.report.linears))
     assert skipped[0] > skipped[1]
 
