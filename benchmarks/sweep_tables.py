@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.claims import rules
-from benchmarks.claims.amounts import TOLERANCE, amounts, paired, stack, swept
+from benchmarks.claims.amounts import TOLERANCE, amounts, fullest, left_out, paired, stack, swept
 from benchmarks.claims.common import generator
 from benchmarks.claims.contrasts import similarities
 from benchmarks.claims.evidence import Effect
@@ -47,6 +47,7 @@ class Sweep:
     head: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
     rows: tuple[dict[str, Any], ...]
+    note: str = ""
 
 
 def neutral_views(world: World) -> Iterator[View]:
@@ -136,6 +137,7 @@ def by_amount(world: World) -> Iterator[Sweep]:
         for method, panels in swept(every, {}):
             if len(panels) < AMOUNTS:
                 continue
+            reached, panels = panels, fullest(panels, method, AMOUNTS)
             try:
                 table, sources = stack(panels, method, OUTCOME)
             except NoEvidence:
@@ -145,7 +147,8 @@ def by_amount(world: World) -> Iterator[Sweep]:
                 for panel, held in zip(panels, table, strict=True)
             )
             title = f"{label(model)}{panels[0].trained}: {method}"
-            yield Sweep("amount", title, head, tuple(map(_amount_line, rows)), rows)
+            note = left_out(reached, panels, method)
+            yield Sweep("amount", title, head, tuple(map(_amount_line, rows)), rows, note)
 
 
 def _amount(panel: Panel, method: str, held: np.ndarray, largest: np.ndarray, sources: list[str]) -> dict[str, Any]:

@@ -105,7 +105,8 @@ def markdown(sweeps: Sequence[Sweep], names: Sequence[str]) -> list[str]:
         for head, tables in groupby(held, lambda sweep: sweep.head):
             for sweep in tables:
                 bars = "|---|" + "---:|" * (len(head) - 1)
-                lines += ["", f"**{label(sweep.title)}**", "", f"| {' | '.join(head)} |", bars]
+                title = f"**{label(sweep.title)}**" + f", {sweep.note}" * bool(sweep.note)
+                lines += ["", title, "", f"| {' | '.join(head)} |", bars]
                 lines += [f"| {' | '.join(line)} |" for line in sweep.lines]
     return lines
 

@@ -16,8 +16,9 @@ first n sequences are prefix sums: they are solved as they come by, and nothing 
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -63,7 +64,7 @@ def compress_prefixes(
     model: nn.Module,
     token_ids: Any,
     method: str | Method,
-    amounts: Sequence[int],
+    amounts: Iterable[int],
     *,
     batch_size: int = 8,
     device: str | torch.device | None = None,
@@ -75,20 +76,22 @@ def compress_prefixes(
 
     ``token_ids`` [n_sequences, sequence_length]; other arguments as for ``compress``. The same weights bit for bit
     where every amount is a multiple of ``batch_size`` (or the last), else but for rounding: an amount that ends within
-    a batch is summed apart, or, in a model that mixes the sequences of a batch, ends the batch. Errors in the reports
-    are summed in another order. On a GPU GPTQ, SparseGPT and SpQR solve amounts together, which rounds differently
-    from one at a time.
-    Raises ``CompressionError`` as ``compress`` does, and for an amount that is not within the set; ``MethodError`` for
-    a method that needs more than the statistics of one linear's inputs (AWQ, OWL, Pruner-Zero, reconstruction).
+    a batch is summed apart, or ends the batch, in a model that mixes the sequences of a batch or where there is no room
+    for as many Hessians (``TOGETHER``). Errors in the reports are summed in another order. On a GPU GPTQ, SparseGPT and
+    SpQR solve amounts together, which rounds differently from one at a time.
+    Raises ``CompressionError`` as ``compress`` does, for all amounts if it would for one, and for an amount that is not
+    within the set; ``MethodError`` for a method that needs more than the statistics of one linear's inputs (AWQ, OWL,
+    Pruner-Zero, reconstruction).
     """
     method = parse(method)
     _refuse_wider(method)
     ids = models.checked_tokens(model, token_ids)
-    ends = sorted(set(amounts))
+    asked = _whole_numbers(amounts)
+    ends = sorted(set(asked))
     if not ends or ends[0] < 1 or ends[-1] > len(ids):
-        raise CompressionError(f"amounts {list(amounts)}; expected some of 1 to {len(ids)}, the sequences of the set")
-    if batch_size < 1:
-        raise CompressionError(f"batch_size {batch_size}; expected at least 1")
+        raise CompressionError(f"amounts {asked}; expected some of 1 to {len(ids)}, the sequences of the set")
+    if type(batch_size) is not int or batch_size < 1:
+        raise CompressionError(f"batch_size {batch_size!r}; expected a whole number, at least 1")
     ids = ids[: ends[-1]]
     where = device_for(model, device, offload, gradients=False)
     clock, blocks = Clock(where), models.decoder_blocks(model)
@@ -116,7 +119,18 @@ def compress_prefixes(
         sweep = without_waiting(swept, where)
     seconds, peak = clock.seconds(), peak_memory(where)
     found = {end: sweep.prefix(end, seconds, peak, len(blocks)) for end in ends}
-    return [found[amount] for amount in amounts]
+    if dense := models.stays_dense(blocks):
+        for prefix in found.values():
+            prefix.report.details["kept_dense"] = dense
+    return [found[amount] for amount in asked]
+
+
+def _whole_numbers(amounts: Iterable[int]) -> list[int]:
+    """The amounts as builtin integers, which reports hold: a caller may have NumPy's."""
+    try:
+        return [int(operator.index(amount)) for amount in amounts]
+    except TypeError:
+        raise CompressionError(f"amounts {amounts!r}; expected whole numbers of sequences, [1, 8, 64] say") from None
 
 
 def _refuse_wider(method: Method) -> None:

@@ -59,29 +59,47 @@ def swept(panels: Sequence[Panel], settings: Settings) -> Iterator[tuple[str, li
     """Every calibrated method that the claim names, with the panels that have it: not all need have all."""
     for method in dict.fromkeys(m for panel in panels for m in panel.methods if is_calibrated(m)):
         if method in settings.get("methods", [method]):
-            yield method, fullest([panel for panel in panels if method in panel.methods], method)
+            yield method, [panel for panel in panels if method in panel.methods]
 
 
-def fullest(panels: Sequence[Panel], method: str) -> list[Panel]:
-    """Without those that would cost more results than they bring, as an amount of three draws beside some of ten.
+def fullest(
+    panels: Sequence[Panel], method: str, least: int, *, largest: bool = False, source: str | None = None
+) -> list[Panel]:
+    """``least`` or more of them, without those that cost more results than they bring, as amounts of three draws beside
+    some of ten. With ``largest`` the last stays, for rules that hold the others against it.
 
-    What all panels share is what is compared (``stack``); which results there are decides, not what they are.
+    What all panels share is what is compared (``stack``, or of one ``source``); which results there are decides, not
+    what they are.
     """
     kept = list(panels)
-    while len(kept) > 2:
-        fewer = [kept[:k] + kept[k + 1 :] for k in range(len(kept))]
-        best = max(fewer, key=lambda some: _results(some, method))
-        if _results(best, method) <= _results(kept, method):
-            break
-        kept = best
-    return kept
+    best, most = kept, _results(kept, method, source)
+    while len(kept) > least:
+        fewer = [kept[:k] + kept[k + 1 :] for k in range(len(kept) - largest)]
+        own = [_results([panel], method, source) for panel in kept]
+        k = max(range(len(fewer)), key=lambda k: (_results(fewer[k], method, source), -own[k]))
+        kept = fewer[k]
+        if (found := _results(kept, method, source)) > most:
+            best, most = kept, found
+    return best
 
 
-def _results(panels: Sequence[Panel], method: str) -> int:
-    """How many results of the method ``stack`` takes in."""
-    sources = [s for s in panels[0].sources([method]) if all((method, s) in panel.cells for panel in panels)]
+def _results(panels: Sequence[Panel], method: str, source: str | None = None) -> int:
+    """How many results of the method there are of what all panels share: none of fewer than two draws."""
+    asked = panels[0].sources([method]) if source is None else [source]
+    sources = [s for s in asked if all((method, s) in panel.cells for panel in panels)]
     seeds = [set(panel.cells[method, s]) for panel in panels for s in sources]
-    return len(panels) * len(sources) * len(set.intersection(*seeds)) if seeds else 0
+    shared = len(set.intersection(*seeds)) if seeds else 0
+    return len(panels) * len(sources) * shared if shared > 1 else 0
+
+
+def left_out(panels: Sequence[Panel], kept: Sequence[Panel], method: str) -> str:
+    """``without 4 x 256 (2 sources x 3 draws)``, of the panels that are not kept."""
+    here, gone = {id(panel) for panel in kept}, []
+    for panel in panels:
+        if id(panel) not in here:
+            held = [len(draws) for (name, _), draws in panel.cells.items() if name == method]
+            gone.append(f"{panel.amount} ({len(held)} source{'s' * (len(held) > 1)} x {max(held)} draws)")
+    return f"without {', '.join(gone)}" if gone else ""
 
 
 def nearest(panels: Sequence[Panel], tokens: float) -> Panel:
@@ -140,9 +158,10 @@ def mean_constant(world: World, settings: Settings) -> list[Cell]:
         for model, panels in amounts(world):
             low, high = (matched(model, n) for n in settings["range"])
             for method, held in swept(panels, settings):
-                inside = [p for p in held if 0.7 * low <= p.tokens <= 1.4 * high]
-                if len(inside) < 3:
+                reached = [p for p in held if 0.7 * low <= p.tokens <= 1.4 * high]
+                if len(reached) < 3:
                     continue
+                inside = fullest(reached, method, 3, largest=True)
                 for outcome in OUTCOMES:
                     try:
                         table, _ = stack(inside, method, outcome)
@@ -152,7 +171,8 @@ def mean_constant(world: World, settings: Settings) -> list[Cell]:
                     worst = max(range(len(found)), key=lambda k: abs(found[k].estimate) + found[k].error)
                     name = f"{label(model)} {method} {inside[worst].amount} minus {inside[-1].amount}"
                     unit, margin = inside[0].view(outcome).unit, TOLERANCE[outcome]
-                    yield Cell(name, outcome, Effect(found[worst]), unit, margin, "", None, shown(outcome))
+                    detail = left_out(reached, inside, method)
+                    yield Cell(name, outcome, Effect(found[worst]), unit, margin, detail, None, shown(outcome))
 
     return gather(cells())
 
@@ -162,9 +182,10 @@ def spread_law(world: World, settings: Settings) -> list[Cell]:
 
     def cells() -> Iterator[Cell]:
         for model, every in amounts(world, 4):
-            for method, panels in swept(every, settings):
-                if len(panels) < 4:
+            for method, held in swept(every, settings):
+                if len(held) < 4:
                     continue
+                panels = fullest(held, method, 4)
                 logs = np.log([panel.tokens for panel in panels])
                 weights = (logs - logs.mean()) / ((logs - logs.mean()) ** 2).sum()
                 for outcome in OUTCOMES:
@@ -175,15 +196,16 @@ def spread_law(world: World, settings: Settings) -> list[Cell]:
                     if not table.var(axis=2).all() or not enough(table):
                         continue
 
-                    def slope(held: np.ndarray, weights: np.ndarray = weights) -> float:
+                    def slope(table: np.ndarray, weights: np.ndarray = weights) -> float:
                         with np.errstate(divide="ignore", invalid="ignore"):  # a draw taken every time: no sample
-                            sds = np.log(held.var(axis=2, ddof=1).mean(axis=1)) / 2
+                            sds = np.log(table.var(axis=2, ddof=1).mean(axis=1)) / 2
                             return -float((weights * sds).sum())
 
                     evidence = resampled(table, slope, generator("A9", model, method, outcome))
                     law = settings["laws"]
                     inside = [name for name, value in law.items() if evidence.low <= value <= evidence.high]
                     detail = f"{len(panels)} amounts; within the interval: {', '.join(inside) or 'no law'}"
+                    detail = "; ".join(filter(None, (detail, left_out(held, panels, method))))
                     name = f"{label(model)} {method}"
                     yield Cell(name, outcome, evidence, "-d log SD / d log n", 0.0, detail, None, shown(outcome))
 

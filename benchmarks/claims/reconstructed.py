@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benchmarks.claims.amounts import amounts, swept
+from benchmarks.claims.amounts import amounts, fullest, left_out, swept
 from benchmarks.claims.common import Settings, gather
 from benchmarks.claims.evidence import Cell, Effect
 from benchmarks.claims.panels import Panel
@@ -97,7 +97,8 @@ def more_of_it(world: World, settings: Settings) -> list[Cell]:
         for model, every in amounts(world):
             for method, panels in swept(every, settings):
                 for source in panels[0].sources([method]):
-                    held = [p for p in panels if (method, source) in p.cells]
+                    reached = [p for p in panels if (method, source) in p.cells]
+                    held = fullest(reached, method, 3, source=source)
                     errors = _by_amount(held, method, source)
                     if not re.match(settings["sources"], source) or errors is None or errors.shape[1] < 3:
                         continue
@@ -105,7 +106,8 @@ def more_of_it(world: World, settings: Settings) -> list[Cell]:
                     weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
                     evidence = Effect(group_contrast([-(weights[:, None] * errors).sum(axis=0)], [1.0]))
                     name = f"{label(model)} {method} {source}, {held[0].amount} to {held[-1].amount}"
-                    yield Cell(name, "", evidence, "-d log error / d log n")
+                    detail = left_out(reached, held, method)
+                    yield Cell(name, "", evidence, "-d log error / d log n", detail=detail)
 
     return gather(cells())
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -72,6 +74,7 @@ def test_experts_that_see_no_token_of_a_prefix_stay_dense_there():
     for prefix, amount in zip(compress_prefixes(make(), ids, "wanda-0.5", [1, 8], batch_size=1), [1, 8], strict=True):
         _, report = direct(make, ids, amount, "wanda-0.5", 1)
         assert_same_reports(prefix.report.linears, report.linears)
+        assert prefix.report.details == report.details != {}, "routers stay dense"
         skipped.append(sum(bool(linear.skipped) for linear in prefix.report.linears))
     assert skipped[0] > skipped[1]
 
@@ -91,7 +94,11 @@ def test_each_batch_is_run_once_through_each_block():
         ({"amounts": [4, 7]}, CompressionError, r"amounts \[4, 7\].*1 to 6"),
         ({"amounts": [0, 2]}, CompressionError, "1 to 6"),
         ({"amounts": []}, CompressionError, "amounts"),
+        ({"amounts": [2.5]}, CompressionError, r"amounts \[2\.5\].*whole numbers"),
+        ({"amounts": ["4"]}, CompressionError, "whole numbers"),
+        ({"amounts": 4}, CompressionError, r"amounts 4; .*\[1, 8, 64\]"),
         ({"batch_size": 0}, CompressionError, "batch_size"),
+        ({"batch_size": 2.5}, CompressionError, "batch_size 2.5; .*whole number"),
         ({"method": "awq-w4g16"}, MethodError, "one amount at a time"),
         ({"method": "owl(wanda)-0.5"}, MethodError, "one amount at a time"),
         ({"method": "prunerzero-0.5"}, MethodError, "one amount at a time"),
@@ -112,3 +119,27 @@ def test_activations_that_are_not_finite_are_refused():
     model.model.layers[0].input_layernorm.weight.data[0] = 1e200
     with pytest.raises(CompressionError, match=r"model\.layers\.0"):
         compress_prefixes(model, tokens(), "wanda-0.5", [2])
+
+
+@pytest.mark.parametrize("given", [np.array([4, 2, 4]), (n for n in (4, 2, 4))], ids=["NumPy", "generator"])
+def test_amounts_of_any_kind_are_builtins_in_the_reports(given):
+    found = compress_prefixes(tiny_llama(), tokens(), "wanda-0.5", given)
+    assert [prefix.sequences for prefix in found] == [4, 2, 4]
+    assert [json.loads(json.dumps(prefix.report.to_dict()))["tokens"] for prefix in found] == [128, 64, 128]
+
+
+def test_what_is_not_finite_beyond_the_largest_amount_is_not_looked_at():
+    """A sweep with an amount that ``compress`` refuses is refused as a whole."""
+    model, ids = tiny_llama(), tokens(sequences=8)
+    ids[ids == 7], ids[5, 3] = 8, 7
+
+    def spoil(module, inputs):
+        hidden = inputs[0].clone()
+        hidden[hidden.abs().amax((1, 2)) > 100] = torch.nan
+        return (hidden, *inputs[1:])
+
+    model.model.embed_tokens.weight.data[7] = 1e3
+    model.model.layers[1].input_layernorm.register_forward_pre_hook(spoil)
+    assert [prefix.sequences for prefix in compress_prefixes(model, ids, "gptq-w4g16", [5, 2])] == [5, 2]
+    with pytest.raises(CompressionError, match=r"model\.layers\.1.* NaN or infinite"):
+        compress_prefixes(model, ids, "gptq-w4g16", [2, 6])
