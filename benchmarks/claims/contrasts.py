@@ -143,6 +143,8 @@ def similarity_order(world: World, settings: Settings) -> list[Cell]:
                     if measure in settings["measures"] and len(values) >= 5:
                         x = [values[source] for source in values]
                         y = [-view.means(method, source).mean() for source in values]
+                        if len(set(x)) == 1:  # as LSH's, which finds no pair at all: it orders nothing
+                            continue
                         evidence = Rank(rank_association(x, y))
                         name = f"{view.panel.name} {method} {measure}, {len(values)} sources"
                         yield Cell(name, view.outcome, evidence, "Spearman's r", shown_only=shown(view.outcome))

@@ -56,6 +56,13 @@ def test_the_claim_is_about_natural_text():
     assert verdict(without) == NOT_RUN
 
 
+def test_a_measure_that_is_the_same_everywhere_does_not_take_the_verdict_along():
+    found = made()
+    for record in found[1:]:
+        record.draw["similarity"]["lsh-3"] = 0.0
+    assert verdict(found) == REPLICATES
+
+
 def test_too_few_sources_are_said(tmp_path, capsys):
     few = [record for record in made() if not record.draw or record.case["draw"]["source"] in NATURAL[:11]]
     assert likeness.main(["--store", saved(tmp_path, few)]) == 2
