@@ -118,10 +118,7 @@ def compress_prefixes(
     with models.for_inference(model):
         sweep = without_waiting(swept, where)
     seconds, peak = clock.seconds(), peak_memory(where)
-    found = {end: sweep.prefix(end, seconds, peak, len(blocks)) for end in ends}
-    if dense := models.stays_dense(blocks):
-        for prefix in found.values():
-            prefix.report.details["kept_dense"] = dense
+    found = {end: sweep.prefix(end, seconds, peak, blocks) for end in ends}
     return [found[amount] for amount in asked]
 
 
@@ -195,11 +192,20 @@ class _Sweep:
         finally:
             self._homeward.close()
 
-    def prefix(self, end: int, seconds: dict[str, float], peak: int, blocks: int) -> Prefix:
+    def prefix(self, end: int, seconds: dict[str, float], peak: int, blocks: list[models.Block]) -> Prefix:
         """What came of an amount."""
         report = CompressionReport(
-            str(self.method), tuple(self.tally.by_amount[end]), seconds, peak, "dense", blocks, end, end * self.length
+            str(self.method),
+            tuple(self.tally.by_amount[end]),
+            seconds,
+            peak,
+            "dense",
+            len(blocks),
+            end,
+            end * self.length,
         )
+        if dense := models.stays_dense(blocks):
+            report.details["kept_dense"] = dense
         return Prefix(end, self.weights[end], report)
 
     def block(self, index: int, block: models.Block, captured: Captured, *, last: bool) -> None:
