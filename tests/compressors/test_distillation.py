@@ -117,6 +117,17 @@ def test_gradient_matching_is_the_loop_over_classes():
         torch.testing.assert_close(work.losses[0][k], loss)
 
 
+def test_networks_learn_between_the_steps_of_an_iteration_alone():
+    """After the last one they are thrown away: learning then would only move what is drawn for the next."""
+    synthetic = torch.randn(1, 3, 2, 1, 8, 8, generator=stream(9, "x"), dtype=torch.float64)
+    work = GradientMatching(SHAPE, images(), [Run(0)], synthetic, Budget(2, 5, 3, 1))
+    order, match, learn = [], work.match, work.train_networks
+    work.match = lambda: (order.append("match"), match())[1]
+    work.train_networks = lambda: (order.append("learn"), learn())[1]
+    work.run()
+    assert order == 2 * ["match", "learn", "match", "learn", "match"]
+
+
 def test_the_distance_is_zero_for_equal_gradients_and_ignores_biases():
     gradient = torch.randn(2, SHAPE.parameters, generator=stream(0, "g"), dtype=torch.float64)
     assert distance(gradient, gradient, SHAPE).abs().max() < 1e-3  # the constant in the denominator
