@@ -166,7 +166,7 @@ class TestComponents:
         return Row(found, outcome, {s: cell(s, m) for s, m in outcome.values.items()})
 
     def test_each_cause_by_the_analysis_of_variance(self):
-        """Damage of web is [[.1, .3], [.1, .1]], of code [[.2, .2], [.4, .6]]: the same mean squares of draws in both."""
+        """Damage of web is [[.1, .3], [.1, .1]], of code [[.2, .2], [.4, .6]]: draws have one mean square in both."""
         found = of_row(self.row())
         draws = residual = 0.01
         items = [(0.2 - 0.1) ** 2, (0.5 - 0.2) ** 2]  # 2 draws x half the squared difference of two means
