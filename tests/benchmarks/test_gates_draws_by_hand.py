@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
 from benchmarks import gates, gates_controls
 from benchmarks.gates_settings import Settings
@@ -37,6 +37,13 @@ class TestVariance:
             (1.1 * high, "pass"),
         ):
             assert self.verdict(variance_limit=limit).outcome == outcome
+
+    def test_a_limit_just_inside_the_interval_is_no_failure_of_a_gate_that_stands_alone(self):
+        world, settings = dataclasses.replace(self.WIDE, methods=("wanda-0.5",)), {"gates": ["variance"]}
+        low = find(judged(world, settings=settings), "variance").low
+        found = find(judged(world, settings={**settings, "variance_limit": 1.01 * low}), "variance")
+        assert found.p_adjusted < 0.05
+        assert found.outcome == "inconclusive"
 
     def test_what_is_detectable_is_found_with_power(self):
         """The spread over draws is then a multiple of chi-square, about its floor of items."""
@@ -73,13 +80,17 @@ class TestSource:
             assert 0 < verdict.low < verdict.estimate < verdict.high
 
     def test_every_pair_could_see_what_a_two_sided_test_sees_at_its_share(self):
-        """Three pairs; the error of each from its interval by Student's t, whose degrees of freedom p tells."""
-        verdict = find(judged(), "source")
+        """Three pairs. The error of each: that with which the interval and the p value have one t distribution."""
+        effects = {"code": 0.004, "news": 0.008}
+        verdict = find(judged(dataclasses.replace(WORLD, source_effect=effects, draw_sd=0.01)), "source")
         for pair in verdict.details["pairs"]:
-            half = (pair["high"] - pair["low"]) / 2
-            reach = stats.norm.isf(0.05 / 3 / 2) + POWER
-            # Between the t of five degrees of freedom and the normal one.
-            assert half / stats.t.isf(0.025, 5) < pair["detectable"] / reach < half / stats.norm.isf(0.0249)
+            half, gap, p = (pair["high"] - pair["low"]) / 2, abs(pair["estimate"]), pair["p"]
+
+            def off(df, half=half, gap=gap, p=p):
+                return 2 * stats.t.sf(gap / half * stats.t.isf(0.025, df), df) - p
+
+            error = half / stats.t.isf(0.025, optimize.brentq(off, 2, 500))
+            assert pair["detectable"] == pytest.approx((stats.norm.isf(0.05 / 3 / 2) + POWER) * error, rel=1e-4)
 
     def test_the_draws_that_it_needs_grow_with_the_square(self):
         verdict = find(judged(settings={"source_margin": 0.0005}), "source")
