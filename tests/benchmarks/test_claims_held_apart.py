@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks.claims import contrasts, dispersion, distilled_ratios, mechanism, methodwise
+from benchmarks.claims import contrasts, dispersion, distilled_ratios, mechanism, methodwise, repair
 from benchmarks.claims.world import World
+from reports import choice_confidence
 from tests.helpers_claims import Truth, records
 from tests.helpers_known_truth import KNOWN
 
@@ -37,6 +38,35 @@ class TestHeldApart:
         (cell,) = methodwise.worse_than_magnitude(self.world(), {"targets": ["0.6"]})
         assert "wanda-0.6 on c" in cell.detail
         assert cell.evidence.estimate == pytest.approx(0.2 - 1.0, abs=1e-3)
+
+    def test_no_tasks_own_items_choose_its_temperature_or_its_mask(self, monkeypatch):
+        seen = []
+
+        def asked(record, tasks):
+            seen.append(tuple(tasks))
+            return 1.0
+
+        tasks = ["arc_easy", "hellaswag", "piqa"]
+        record = records(Truth(seeds=1, methods=("wanda-0.5",), tasks=tasks))[1]
+        monkeypatch.setattr(repair, "fit_temperature", asked)
+        monkeypatch.setattr(choice_confidence, "fit_temperature", asked)
+        repair.ece_honest(record, tasks, {"mask0.3": record})
+        choice_confidence.across_tasks(record, tasks)
+        others = [("hellaswag", "piqa"), ("arc_easy", "piqa"), ("arc_easy", "hellaswag")]
+        assert seen == [pair for pair in others for _ in range(2)] + others
+
+    def test_a_mask_is_chosen_by_the_error_on_the_other_tasks(self, monkeypatch):
+        """A hot temperature is best on two tasks and a cold one on the third, which gets what the two want."""
+        tasks = ["a", "b", "c"]
+        records_ = {heat: SimpleNamespace(heat=heat, tasks=dict.fromkeys(tasks)) for heat in (1.0, 9.0)}
+        for name in tasks:
+            records_[1.0].tasks[name] = name
+        monkeypatch.setattr(repair, "fit_temperature", lambda record, tasks: record.heat)
+        errors = {("a", 9.0): 0.1, ("b", 9.0): 0.1, ("c", 9.0): 0.6, ("a", 1.0): 0.2, ("b", 1.0): 0.2, ("c", 1.0): 0.0}
+        monkeypatch.setattr(repair, "at_temperature", lambda task, t: {"ece": errors[task, t]})
+        # On b and c together the cold one is less, and so on a and c; on a and b the hot one.
+        expected = 100 * np.mean([0.2, 0.2, 0.6])
+        assert repair.ece_honest(records_[1.0], tasks, {"mask0.3": records_[9.0]}) == pytest.approx(expected)
 
     def test_a_sets_own_best_ratio_is_that_of_the_other_sets(self, monkeypatch):
         """Of errors (0, 1), (0, 1), (5, 0) each set's others prefer the second, the second and the first ratio."""
