@@ -12,6 +12,7 @@ from compressors import CompressionError, grid, masks
 from compressors.columns import edges
 from compressors.factor import factorize
 from compressors.method import Target
+from compressors.report import CompressionReport, LinearReport
 from compressors.solving import Solved, misfit
 from compressors.statistics import Accumulator, relative_error, sampling_stride
 from tests.helpers_compressors import few, generator, layers, make_layer, observe, solve
@@ -167,6 +168,13 @@ def test_realised_bits_of_every_way_to_store_a_weight(spelling, bits):
     layer = make_layer(3, 10, 64)
     (solved,) = solve(spelling, [layer.weight], layer.inputs)
     assert solved.bits(16, 0.5) == pytest.approx(bits)
+
+
+def test_figures_of_a_model_weigh_its_linears_by_their_size():
+    small, large = (LinearReport(str(n), (n, 2), share, bits) for n, share, bits in ((1, 1.0, 3.0), (3, 0.2, 7.0)))
+    report = CompressionReport("x", (small, large))
+    assert report.sparsity == pytest.approx((1.0 + 3 * 0.2) / 4)
+    assert report.bits == pytest.approx((3.0 + 3 * 7.0) / 4)
 
 
 def test_a_group_size_that_does_not_divide_names_those_that_do():
