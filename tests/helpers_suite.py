@@ -69,7 +69,7 @@ def records(store: Path) -> dict[str, dict]:
 
 def wait_for_records(store: Path, count: int, process: subprocess.Popen | None = None) -> None:
     """Until the store has so many records, or the process has ended."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline and len(list((store / "records").glob("*.gz"))) < count:
         if process is not None and process.poll() is not None:
             return
