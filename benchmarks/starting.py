@@ -23,7 +23,7 @@ OTHERS = ("speed", "claims")  # marks of what is no cell of the grid, and writes
 def check(
     config: pytest.Config, root: Path, cases: list[Case], images: Sequence[ImageCase], left_out: dict[str, str]
 ) -> None:
-    """Methods fit, texts long enough, device there, store writable; ``--dry-run`` ends here. Raises ``pytest.UsageError``.
+    """Methods fit, texts long enough, device there, store writable; ``--dry-run`` ends here. Raises ``UsageError``.
 
     ``left_out`` are tasks that the profile names and that are not here, with the reason, which is said.
     """
