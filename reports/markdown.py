@@ -61,7 +61,7 @@ def escaped(text: str) -> str:
 
 def _damage(table: Table) -> str:
     def cell(row: Row, source: str) -> str:
-        return cell_text(table, row.cells[source], mark(row, source)).strip() if source in row.cells else ""
+        return cell_text(table, row, source).strip() if source in row.cells else ""
 
     if table.upright:
         names = [row.group.method_name for row in table.held]
