@@ -202,6 +202,7 @@ def test_heads_that_share_values_share_scales():
     scale = torch.tensor([1.0, 2.0, 3.0, 4.0])
     assert shared.expand(scale).tolist() == [1, 2, 1, 2, 1, 2, 3, 4, 3, 4, 3, 4]
     assert torch.equal(shared.reduce(shared.expand(scale)), scale)
+    assert shared.reduce(torch.arange(12.0)).tolist() == [2, 3, 8, 9]  # a mean over the heads of a group
 
 
 def test_a_call_for_some_sequences_keeps_what_is_not_theirs():
