@@ -38,7 +38,7 @@ def run_suite(mini: Path, store: Path, *arguments: str, env: dict[str, str] | No
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         env={**inherited, "CALIBENCH_CACHE": str(mini / "cache"), **(env or {})},
     )
 
@@ -69,7 +69,7 @@ def records(store: Path) -> dict[str, dict]:
 
 def wait_for_records(store: Path, count: int, process: subprocess.Popen | None = None) -> None:
     """Until the store has so many records, or the process has ended."""
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline and len(list((store / "records").glob("*.gz"))) < count:
         if process is not None and process.poll() is not None:
             return
