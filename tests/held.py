@@ -11,8 +11,8 @@ from filelock import FileLock
 
 from fixtures import processes
 
-processes.GRACE = 120.0  # a machine that stands still for a while must not cut the tidying up short
-SECONDS = 600  # if nothing ends it
+processes.GRACE = 300.0  # a machine that stands still for a while must not cut the tidying up short
+SECONDS = 3600  # if nothing ends it
 
 
 def hold(*_: Any) -> None:

@@ -70,7 +70,7 @@ def records(store: Path) -> dict[str, dict]:
 
 def wait_for(reached: Callable[[], bool], process: subprocess.Popen) -> None:
     """Until something is so, or the process has ended: then what it left is judged."""
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline and process.poll() is None and not reached():
         time.sleep(0.02)
 

@@ -130,7 +130,7 @@ def test_a_file_of_ids_says_which_and_in_what_order(profile, tmp_path, capsys):
 
 def test_a_killed_process_is_named_with_the_case_it_was_at(profile, tmp_path):
     cases, _ = fleet.pending(load_profile(str(profile)), Overrides(), Store(tmp_path))
-    done, died = fleet.run(cases, tmp_path, 1, 600.0, target=killed_at_the_second)
+    done, died = fleet.run(cases, tmp_path, 1, 3000.0, target=killed_at_the_second)
     assert (done.case, done.problem) == (cases[0].id, "")
     assert died.case == cases[1].id
     assert "killed by the system" in died.problem
