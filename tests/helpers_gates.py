@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import numpy as np
+
 from benchmarks import gates
 from fixtures.records import Verdict
 from tests.simulate import World, simulate
@@ -29,3 +31,21 @@ def make_baseline(world, **options):
     """As it comes back from its file."""
     manifest, records = simulate(world, **options)
     return json.loads(json.dumps(gates.make_baseline(manifest, records, gates.judge(manifest, records))))
+
+
+def of_method(records, method="wanda-0.5"):
+    """(source, record) of every draw, sources by name, seeds in order."""
+    found = [r for r in records if r.case["method"] == method]
+    draws = sorted(found, key=lambda r: (r.case["draw"]["source"], r.case["draw"]["seed"]))
+    return [(r.case["draw"]["source"], r) for r in draws]
+
+
+def damage(records):
+    """Nats a token above the dense model, a mean a draw of wanda."""
+    dense = next(r for r in records if r.case["draw"] is None)
+
+    def each(record):
+        return np.concatenate([np.divide(s.nll, s.tokens) for _, s in sorted(record.nll.items())])
+
+    draws = of_method(records)
+    return [s for s, _ in draws], np.array([(each(r) - each(dense)).mean() for _, r in draws])

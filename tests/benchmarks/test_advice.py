@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
+from scipy import stats
 
 from benchmarks import advice_text as text
 from benchmarks import advise
@@ -61,6 +64,19 @@ def test_the_draws_that_would_tell_do_tell():
     assert 0.73 < told / 500 < 0.87  # four standard errors about .8
     assert rank({"a": [1.0, 2.0], "b": [1.0, 2.0]}).needed is None
     assert "takes about" not in text.verdict(rank({"a": [1.0, 2.0], "b": [1.0, 2.0]}), "here")
+
+
+def test_a_source_is_told_apart_by_students_t_shared_over_the_comparisons():
+    """Squares of 2, 8 and 2 on four degrees of freedom; two comparisons; two draws against two, and against three."""
+    found = rank({"a": [0.0, 2.0], "b": [3.0, 5.0, 7.0], "c": [2.0, 4.0]})
+    deviation, reach = math.sqrt(12 / 4), stats.t.isf(0.05 / 2, 4)
+    assert found.deviation == pytest.approx(deviation)
+    assert found.detectable == pytest.approx(reach * deviation)  # of a and c; a and b have more draws
+    assert rank({"a": [0.0, 2.0], "b": [3.0, 5.0, 7.0]}).detectable == pytest.approx(
+        stats.t.isf(0.05, 3) * math.sqrt(10 / 3) * math.sqrt(1 / 2 + 1 / 3)
+    )
+    power = stats.norm.isf(0.05 / 2) + stats.norm.isf(0.2)
+    assert found.needed == math.ceil(2 * (power * deviation / 2) ** 2)
 
 
 def test_the_stakes_name_the_worst_and_what_is_worse_than_no_data():

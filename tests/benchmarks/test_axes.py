@@ -53,6 +53,12 @@ def test_lengths_keep_the_tokens():
         ids(sweep(lengths="[48]"))
 
 
+def test_amounts_and_lengths_are_crossed():
+    found = build_cases(profile(sweep(amounts="[4, 8]", lengths="[32, 64]")), Overrides())
+    shapes = {(case.draw.n_sequences, case.draw.sequence_length) for case in found if case.draw}
+    assert shapes == {(8, 32), (4, 64), (16, 32), (8, 64)}
+
+
 def test_batch_sizes_have_a_dense_case_each():
     found = ids(sweep(batch_sizes="[16, 4]"))
     assert "known-corpus-1m-dense-b4" in found

@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.claims import bridge, common, contrasts, dispersion, mechanism, methodwise, mixed, outcomes
+from benchmarks.claims import (
+    bridge,
+    common,
+    contrasts,
+    dispersion,
+    mechanism,
+    methodwise,
+    mixed,
+    outcomes,
+)
 from benchmarks.claims.amounts import matched, mean_constant
 from benchmarks.claims.evidence import Effect, Order, Pivots
 from benchmarks.claims.selfmade import _over_the_range

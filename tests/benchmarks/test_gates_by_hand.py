@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks import gates, gates_change
+from benchmarks import gates, gates_baseline, gates_change
+from fixtures.records import Verdict
 from reports.statistics import Interval
-from tests.helpers_gates import TASKS, WORLD, find, judged, make_baseline
+from tests.helpers_gates import TASKS, WORLD, damage, find, judged, make_baseline, of_method
 from tests.simulate import simulate
 
 SUBJECT = "known-corpus-1m wanda-0.5"
@@ -23,13 +25,6 @@ def planned(verdicts):
     return sum(v.gate in ("variance", "regression", "release", "reconstruction") for v in verdicts)
 
 
-def of_method(records, method="wanda-0.5"):
-    """(source, record) of every draw, sources by name, seeds in order."""
-    found = [r for r in records if r.case["method"] == method]
-    draws = sorted(found, key=lambda r: (r.case["draw"]["source"], r.case["draw"]["seed"]))
-    return [(r.case["draw"]["source"], r) for r in draws]
-
-
 def within(values, sources):
     """Pooled variance of the columns ``[..., n]`` about the mean of their source, and its degrees of freedom a row."""
     squares, df = 0.0, 0
@@ -39,17 +34,6 @@ def within(values, sources):
         df += part.shape[-1] - 1
     rows = values.size // values.shape[-1]
     return squares / (df * rows), df
-
-
-def damage(records):
-    """Nats a token above the dense model, a mean a draw of wanda."""
-    dense = next(r for r in records if r.case["draw"] is None)
-
-    def each(record):
-        return np.concatenate([np.divide(s.nll, s.tokens) for _, s in sorted(record.nll.items())])
-
-    draws = of_method(records)
-    return [s for s, _ in draws], np.array([(each(r) - each(dense)).mean() for _, r in draws])
 
 
 @pytest.mark.parametrize(
@@ -148,3 +132,53 @@ def test_reconstruction_looks_at_the_worst_linear_with_all_of_them_in_mind():
     assert verdict.margin == pytest.approx(math.log(1.1))
     noise = math.sqrt(2 / draws * within(before, sources)[0])
     assert verdict.detectable == pytest.approx((stats.norm.isf(0.05 / (family * count)) + POWER) * noise, rel=1e-3)
+
+
+class TestBaseline:
+    @pytest.mark.parametrize(("what", "value"), [("draws", None), ("text", "other")])
+    def test_as_many_other_draws_or_other_text_are_not_paired(self, what, value):
+        stored = make_baseline(WORLD)
+        entry = stored["groups"][SUBJECT]
+        entry[what] = value or {**entry["draws"], "web": "5 6 7 8 9"}
+        found = find(judged(baseline=stored), "regression")
+        assert (found.outcome, found.estimate) == ("inconclusive", None)
+
+    def test_a_part_of_the_grid_leaves_the_other_groups_as_they_are(self):
+        manifest, records = simulate(WORLD)
+        previous = {"groups": {"old": {"draws": {}}}}
+        assert "old" not in gates.make_baseline(manifest, records, [], previous)["groups"]
+        assert "old" in gates.make_baseline({**manifest, "narrowed": True}, records, [], previous)["groups"]
+
+    @pytest.mark.parametrize(
+        ("known", "loss", "error"),
+        [
+            (0.01, 0.01, None),
+            ({"wanda-0.5": 0.02, "default": 0.01}, 0.02, None),
+            ({"default": {"loss": 0.03, "reconstruction": 0.1}}, 0.03, 0.1),
+            ({"gptq-w3g64": 0.01}, None, None),
+        ],
+    )
+    def test_a_bare_spread_of_retraining_is_of_the_loss(self, known, loss, error):
+        stored = {"retraining_sd": {"m": known}}
+        found = [gates_baseline.retraining_sd(stored, "m", "wanda-0.5", what) for what in ("loss", "reconstruction")]
+        assert found == [loss, error]
+
+    def test_the_spread_of_retraining_is_that_of_a_typical_linear(self):
+        """Log errors that move by +-.1 in half of the linears, and not at all in the others: root mean square."""
+        manifest, records = simulate(WORLD)
+        runs = []
+        for sign in (-1, 0, 1):
+            changed = copy.deepcopy(records)
+            for record in changed:
+                for k, linear in enumerate(record.compression.get("linears", [])):
+                    linear["relative_error"] *= math.exp(0.1 * sign * (k % 2))
+            runs.append(changed)
+        found = gates.retraining_spread(manifest, runs)["known-corpus-1m"]["wanda-0.5"]
+        assert found["reconstruction"] == pytest.approx(0.1 / math.sqrt(2))
+
+
+def test_a_failure_without_a_p_value_is_not_one_and_the_family_is_what_was_planned():
+    verdicts = [Verdict("variance", "a", "fail", "", p=p) for p in (None, 0.02, 0.001)]
+    found = gates.correct(verdicts, 0.05, 10)
+    assert [v.outcome for v in found] == ["inconclusive", "inconclusive", "fail"]
+    assert found[2].p_adjusted == pytest.approx(0.01)

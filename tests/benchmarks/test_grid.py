@@ -87,6 +87,8 @@ def test_a_seed_beyond_the_slices_is_refused_and_more_slices_are_asked_for_by_na
     chosen = {"models": ("known-corpus-1m",), "methods": ("wanda-0.5",), "sources": ("web",)}
     with pytest.raises(GridError, match=r"seed 11 is beyond the 10 draws.*--slices 12"):
         cases(**chosen, seeds=tuple(range(12)))
+    with pytest.raises(GridError, match="seed 10 is beyond the 10 draws"):  # they are counted from 0
+        cases(**chosen, seeds=(10,))
     found = cases(**chosen, seeds=tuple(range(12)), slices=12)
     assert {case.draw.slices for case in found if case.draw} == {12}
 
