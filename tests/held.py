@@ -9,6 +9,9 @@ from typing import Any
 
 from filelock import FileLock
 
+from fixtures import processes
+
+processes.GRACE = 120.0  # a machine that stands still for a while must not cut the tidying up short
 SECONDS = 600  # if nothing ends it
 
 

@@ -131,6 +131,12 @@ def test_isotonic_regression_rises_and_calibrates_its_own_set():
     assert -found[np.arange(len(y)), y].mean() < float(nll(z, y)) - 0.1
 
 
+def test_isotonic_regression_counts_every_item_of_a_tie():
+    """Three items at .5, two of them right, and one surer that is wrong: two of four together."""
+    fitted = isotonic([[0.0, 0.0]] * 3 + [[0.0, 1.0]], [1, 1, 0, 0])
+    assert fitted.levels[1].tolist() == [0.5, 0.5]
+
+
 def test_bad_input_is_named():
     z, y = sample(0, 1.0, 10)
     with pytest.raises(ConfidenceError, match="no calibration item"):

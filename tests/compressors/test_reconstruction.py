@@ -117,7 +117,9 @@ def test_the_recorded_error_is_that_of_the_model():
                 assert entry["reconstructed"][part] == pytest.approx(float((wanted - found).square().mean()))
 
 
-def test_held_out_sequences_change_nothing_but_their_error():
+@pytest.mark.parametrize("base", ["owl(wanda)-0.6", "prunerzero-0.6"])
+def test_held_out_sequences_change_nothing_but_their_error(base):
+    """Nor do they enter a pass before the first block, of which OWL's ratios or gradients come."""
     ids = tokens(sequences=8)
     other = ids.clone()
     _, held = hold_out(8, 0.25)
@@ -125,7 +127,7 @@ def test_held_out_sequences_change_nothing_but_their_error():
     results = []
     for each in (ids, other):
         model = tiny_llama()
-        report = compressors.compress(model, each, "owl(wanda)-0.6:epochs=1,holdout=0.25+br+gp+cr")
+        report = compressors.compress(model, each, f"{base}:epochs=1,holdout=0.25+br+gp+cr")
         results.append((weights_of(model), report.details["reconstruction"][-1]["reconstructed"]))
     assert same_weights(results[0][0], results[1][0])
     assert results[0][1]["calibration"] == results[1][1]["calibration"]

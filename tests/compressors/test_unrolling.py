@@ -137,6 +137,14 @@ def test_the_trajectory_loss_is_one_without_a_step_and_falls():
     assert work.rate.item() != FAST.rate
 
 
+def test_a_piece_of_a_trajectory_ends_as_many_epochs_on_as_the_plan_says():
+    data, plan = images(n=9), Trajectory(steps=1, expert_epochs=2, max_start=1, experts=1)
+    start = data.pixels[:3].view(1, 3, 1, 1, 8, 8).clone()
+    work = TrajectoryMatching(SHAPE, data, [Run(4)], start, Budget(1), (), plan)
+    for found, epoch in zip(work._ends(), (0, 2), strict=True):
+        assert torch.equal(found[0], work.experts[0, 0, epoch])
+
+
 def test_experts_are_plain_training_with_snapshots():
     data = images(n=9)
     found = train_experts(SHAPE, data, [0], Trajectory(max_start=1, expert_epochs=1, experts=2), ())
