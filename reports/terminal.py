@@ -48,12 +48,7 @@ def _table(table: Table, width: int) -> list[str]:
     lines = [f"{table.model}: {table.title}{dense}"]
     first = max(len("method"), *(len(_name(table, row)) for row in table.held)) + 1
     sources = table.sources
-    texts = {
-        (id(row), s): cell_text(table, row, s)
-        for row in table.held
-        for s in sources
-        if s in row.cells
-    }
+    texts = {(id(row), s): cell_text(table, row, s) for row in table.held for s in sources if s in row.cells}
     column = max([len(s) for s in sources] + [len(text) for text in texts.values()]) + 1
     across = max(1, (width - first) // column)
     for start in range(0, len(sources), across):
