@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import json
 import math
 import re
+import struct
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -39,8 +42,8 @@ class Estimate:
 
     def __str__(self) -> str:
         machines = [rates()["gpu"]] * bool(self.hours) + [rates()["cpu"]["core"]] * bool(self.core_hours)
-        text = f"about {self.work} on {' and '.join(machines) or 'a machine'}, and {self.disk / 1e9:.3g} GB of disk"
-        text += f" for {self.cases:,} cases"
+        work = f"about {self.work} on {' and '.join(machines)}, and " if machines else "time unknown; "
+        text = f"{work}{self.disk / 1e9:.3g} GB of disk for {self.cases:,} cases"
         return text + (f"; not counted, since their size is unknown: {', '.join(self.unknown)}" if self.unknown else "")
 
 
@@ -57,6 +60,23 @@ def parameters(model: str) -> float | None:
     """
     found = re.findall(r"(?<![\w.])(\d+(?:\.\d+)?)([kmb])(?![a-z])", model.lower().replace("_", "-").replace("-", " "))
     return float(found[-1][0]) * UNITS[found[-1][1]] if found else None
+
+
+def size_of(model: str) -> float | None:
+    """Parameters of a model: of a folder what its files hold, else what the name says; None if nothing does."""
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError, struct.error):
+            return float(sum(map(_entries, sorted(folder.glob("*.safetensors"))))) or None
+    return parameters(model)
+
+
+def _entries(file: Path) -> int:
+    """Entries of the tensors of a safetensors file, from its header: eight bytes of length, then JSON."""
+    with file.open("rb") as data:
+        (length,) = struct.unpack("<Q", data.read(8))
+        header = json.loads(data.read(min(length, file.stat().st_size)))
+    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
 
 
 def compress_seconds(case: Case, size: float) -> float:
@@ -97,16 +117,19 @@ def estimate(cases: Iterable[Case]) -> Estimate:
 
     seconds, disk, count = {True: 0.0, False: 0.0}, 0.0, 0
     unknown: dict[str, None] = {}
+    sizes: dict[str, float | None] = {}
     held: set[str] = set()
     scored: set[tuple[Any, ...]] = set()
     for case in cases:
-        size = parameters(case.model)
+        if case.model not in sizes:
+            sizes[case.model] = size_of(case.model)
+        size = sizes[case.model]
         count += 1
         disk += rates()["disk"]["record"]
         if size is None:
             unknown[case.model] = None
             continue
-        if case.model not in held and "/" in case.model:
+        if case.model not in held and "/" in case.model and not Path(case.model).expanduser().is_dir():
             disk += 2 * size  # bfloat16
         held.add(case.model)
         seconds[on_gpu(case)] += compress_seconds(case, size)

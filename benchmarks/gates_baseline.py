@@ -92,6 +92,7 @@ def _loss(group: Group, outcome: Outcome) -> dict[str, Any]:
     return {
         "documents": document_ids(group),
         "damage": pack(matrix.mean(axis=1), LOSS_DIGITS),
+        **({} if group.dense is None else {"dense": pack(group.dense_loss, LOSS_DIGITS)}),
         "draw_means": pack(matrix.mean(axis=0), LOSS_DIGITS),
         "mean": round(float(matrix.mean()), 6),
         "draw_error": _draw_error(group, list(outcome.values.values()), matrix),

@@ -8,7 +8,9 @@ lies beyond the margin.
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -41,14 +43,22 @@ def decide(interval: Interval, margin: float, detectable: float | None) -> str:
     return "pass" if interval.high < margin else "inconclusive"
 
 
-def judgement(base: dict[str, Any], interval: Interval, margin: float, detectable: float | None, need: str) -> Verdict:
-    """A verdict with its words; ``need`` says what would bring the detectable effect down to the margin."""
+def judgement(
+    base: dict[str, Any],
+    interval: Interval,
+    margin: float,
+    detectable: float | None,
+    need: str,
+    show: Callable[[float], str] = "{:.4g}".format,
+) -> Verdict:
+    """A verdict with its words; ``need`` says what would bring the detectable effect down to the margin, ``show`` how
+    an effect is written."""
     outcome = decide(interval, margin, detectable)
     words = {
-        "pass": f"a rise beyond the margin of {margin:.4g} is excluded",
-        "fail": f"worse than the margin of {margin:.4g} allows",
-        "inconclusive": f"the interval does not exclude a rise beyond the margin of {margin:.4g}",
-        "refused": f"it could only see {detectable or 0:.3g}, more than its margin of {margin:.4g}; {need}",
+        "pass": f"a rise beyond the margin of {show(margin)} is excluded",
+        "fail": f"worse than the margin of {show(margin)} allows",
+        "inconclusive": f"the interval does not exclude a rise beyond the margin of {show(margin)}",
+        "refused": f"it could only see {show(detectable or 0)}, more than its margin of {show(margin)}; {need}",
     }
     base = {"p": interval.p_greater(), **base}
     return Verdict(
@@ -98,11 +108,25 @@ def regression_loss(
     if stored["draw_error"] is not None:
         error = math.hypot(math.sqrt(2) * stored["draw_error"], extra)
         detectable = statistics.detectable_difference(error, settings.alpha / family, settings.power)
-    need = f"it needs about {statistics.items_needed(detectable or 0, margin, n_draws)} draws instead of {n_draws}"
+    need = f"it needs about {statistics.items_needed(detectable or 0, margin, n_draws)} draws instead of "
+    need += f"{n_draws}, or a larger regression_margin"
     if statistics.detectable_difference(extra, settings.alpha / family, settings.power) > margin:
         need = "retraining the model alone changes more: raise the margin, or ship the weights"
     details = {"retrained": retrained, "retraining_sd": spread, "items": len(by_item), "draws": n_draws}
-    return of_version(judgement({**base, "details": details}, interval, margin, detectable, need), new)
+    verdict = of_version(judgement({**base, "details": details}, interval, margin, detectable, need), new)
+    return _beside_dense(verdict, group, stored, settings.confidence) if new else verdict
+
+
+def _beside_dense(verdict: Verdict, group: Group, stored: dict[str, Any], confidence: float) -> Verdict:
+    """Damage is each version's own: what the versions differ by without compression is said beside it, not judged."""
+    if "dense" not in stored or group.dense is None:
+        return verdict
+    apart = without_rounding(group.dense_loss - numbers(stored["dense"]), LOSS_DIGITS)
+    error = float(np.std(apart, ddof=1)) / math.sqrt(apart.size)
+    moved = Interval.of_t(float(apart.mean()), error, apart.size - 1, confidence)
+    said = f"uncompressed it has {moved.estimate:+.2g} nats a token ({moved.low:.2g} to {moved.high:.2g}) against that "
+    details = {**verdict.details, "dense_moved": [moved.estimate, moved.low, moved.high]}
+    return dataclasses.replace(verdict, reason=f"{verdict.reason}; {said}one, which is not judged", details=details)
 
 
 def _paired_interval(by_item: np.ndarray, by_draw: np.ndarray, draws: list[int], confidence: float) -> Interval:

@@ -66,7 +66,9 @@ def reconstruction(
     if stored["draw_sd"] is not None:
         noise = math.hypot(math.sqrt(2 / difference.shape[1]) * stored["draw_sd"], extra)
         detectable = statistics.detectable_difference(noise, settings.alpha / (family * count), settings.power)
-    need = f"it needs about {statistics.items_needed(detectable or 0, margin, difference.shape[1])} draws"
+    draws = difference.shape[1]
+    need = f"it needs about {statistics.items_needed(detectable or 0, margin, draws)} draws instead of {draws}, or a "
+    need += "larger reconstruction_margin"
     risen = [names[k] for k in np.argsort(-means, kind="stable") if means[k] > margin]
     details = {
         "worst": names[worst],
@@ -77,12 +79,18 @@ def reconstruction(
         "retraining_sd": spread,
     }
     p = min(1.0, count * interval.p_greater())
-    verdict = judgement({**base, "p": p, "details": details}, interval, margin, detectable, need)
+    verdict = judgement({**base, "p": p, "details": details}, interval, margin, detectable, need, _rise)
     if verdict.outcome != "fail":
         return of_version(verdict, new)
     more = f", and {len(risen) - 1} more linears rose" if len(risen) > 1 else ""
-    reason = f"the error of {names[worst]} rose by {math.expm1(interval.estimate):.0%}{more}"
+    reason = f"the error of {names[worst]} rose by {_rise(interval.estimate)}{more}"
     return of_version(dataclasses.replace(verdict, reason=reason), new)
+
+
+def _rise(log_ratio: float) -> str:
+    """As the setting has it: a log ratio of .0953 is a rise by 10%."""
+    percent = 100 * math.expm1(log_ratio)
+    return f"{percent:.0f}%" if abs(percent) >= 10 else f"{percent:.2g}%"
 
 
 def _error(difference: np.ndarray) -> tuple[float, float]:

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any
 
-SECONDS = 20  # for the driver to answer; a first call on a cold machine takes several
+SECONDS = 60  # for the driver to answer; a first call on a cold or busy machine takes many
 DEVICE = re.compile(r"^(?P<slice>\s*)\w.*\(UUID: (?P<uuid>(?:GPU|MIG)-[^)]+)\)", re.M)
 
 

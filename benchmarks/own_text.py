@@ -16,7 +16,7 @@ from benchmarks.axes import GridError
 from fixtures.cache import cache_dir
 from fixtures.files import write_bytes
 from fixtures.records import Case, DrawSpec, fingerprint
-from fixtures.text_files import FILE_SHARES
+from fixtures.text_files import FILE_SHARES, file_and_field
 
 KINDS = ("text:", "jsonl:", "csv:", "parquet:", "chat:")
 
@@ -78,7 +78,7 @@ def _passed(cases: Sequence[Case]) -> Path | None:
 
 def _path(name: str) -> str:
     kind, _, rest = name.partition(":")
-    return rest if kind == "text" else rest.partition("#")[0]
+    return rest if kind == "text" else file_and_field(rest)[0]
 
 
 def _stamp(file: Path) -> list[int]:

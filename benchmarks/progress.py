@@ -164,6 +164,8 @@ class Progress:
                 continue
             text = " | ".join(f"{stage['case']}: {stage['stage']}" for stage in stages)
             with self._lock:
+                if self._stop.is_set():  # while the files were read: the summary comes last
+                    return
                 if self.interactive:
                     self._rewrite(f"{self._position()}  {text}")
                 elif time.monotonic() - last > 30:

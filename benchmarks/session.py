@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks import github, judging, options, selection, sharding, starting
+from benchmarks import github, interrupts, judging, options, selection, sharding, starting
 from benchmarks.controls import with_controls
 from benchmarks.gates_settings import Settings
 from benchmarks.grid import QUESTIONS, GridError, Overrides, build_cases, build_questions, load_profile
@@ -228,6 +228,10 @@ class Session:
         if 0 < self.unwritten == session.testsfailed:
             status = int(pytest.ExitCode.INTERNAL_ERROR)
         session.exitstatus = status
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        interrupts.mend(excinfo)
 
     def _say_what_selects_nothing(self) -> None:
         markers, keywords = self.config.option.markexpr, self.config.option.keyword

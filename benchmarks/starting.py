@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.axes import GridError
 from benchmarks.devices import missing_device
+from benchmarks.fitting import check_fit
 from benchmarks.own_text import check_own_text
 from fixtures.records import Case
 
@@ -22,7 +23,7 @@ OTHERS = ("speed", "claims")  # marks of what is no cell of the grid, and writes
 def check(
     config: pytest.Config, root: Path, cases: list[Case], images: Sequence[ImageCase], left_out: dict[str, str]
 ) -> None:
-    """Texts long enough, device there, store writable; ``--dry-run`` ends here. Raises ``pytest.UsageError``.
+    """Methods fit, texts long enough, device there, store writable; ``--dry-run`` ends here. Raises ``UsageError``.
 
     ``left_out`` are tasks that the profile names and that are not here, with the reason, which is said.
     """
@@ -31,6 +32,7 @@ def check(
     others = asks_for(config, *OTHERS)
     try:
         if planned or (runs and not others):
+            check_fit(cases)
             check_own_text(cases)
     except GridError as error:
         raise pytest.UsageError(str(error)) from error

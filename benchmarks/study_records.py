@@ -45,6 +45,8 @@ def to_records(study: dict[str, Any], created: str = "") -> Iterator[Record]:
 
 
 def study_paths(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: {'a file, not a' if folder.exists() else 'no such'} folder")
     return sorted([*folder.glob("*.json"), *folder.glob("*.json.gz")])
 
 
@@ -61,7 +63,7 @@ def read_study(path: Path) -> dict[str, Any] | None:
 def read_studies(folder: Path) -> Iterator[dict[str, Any]]:
     """The files of rows in a folder, ``*.json`` or ``*.json.gz``; other JSON is left out.
 
-    Raises ``ValueError`` naming a file that is damaged.
+    Raises ``ValueError`` naming a folder that is none, or a file that is damaged.
     """
     yield from filter(None, map(read_study, study_paths(folder)))
 

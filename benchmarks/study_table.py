@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.claims.distilled import ACCURACY, ECE, GAP, Sets, _after, _masked, studies
+from benchmarks.claims.panels import NoEvidence
 from benchmarks.claims.world import World
 from benchmarks.study_records import read_studies, to_records
 
@@ -103,8 +104,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         records = [record for study in read_studies(options.folder) for record in to_records(study)]
         found = studies(World(records))
-    except ValueError as error:  # NoEvidence among them
-        print(f"error: {options.folder}: {error}", file=sys.stderr)
+    except ValueError as error:
+        named = f"{options.folder}: " if isinstance(error, NoEvidence) else ""
+        print(f"error: {named}{error}", file=sys.stderr)
         return 2
     models = dict.fromkeys(sets.first["model"] for sets in found)
     print("\n\n".join(tables([sets for sets in found if sets.first["model"] == model]) for model in models))

@@ -33,6 +33,7 @@ def _param(case: Any) -> Any:
 def run_image_case(request: pytest.FixtureRequest, record_property: Any) -> Iterator[Any]:
     """Runs a case, or finds its record."""
     from compressors.confidence import ConfidenceError
+    from compressors.current import current
     from compressors.distillation.images import DistillationError
     from fixtures.files import StoreError
     from fixtures.images import ImageError
@@ -44,7 +45,8 @@ def run_image_case(request: pytest.FixtureRequest, record_property: Any) -> Iter
         session.stage.begin(case.id)
         problem = ""
         try:
-            record, found = session.image_runner.run(case)
+            with current(case.device):
+                record, found = session.image_runner.run(case)
         except (ConfidenceError, DistillationError, ImageError, StoreError) as error:
             problem = f"{case.id}: {error}"
             if isinstance(error, StoreError):

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from compressors.codehash import code_hash
+from compressors.current import on_its_gpu
 from compressors.method import Method, MethodError, Target, parse
 from compressors.registry import Algorithm, algorithms
 from compressors.report import CompressionError, CompressionReport, LinearReport
@@ -47,5 +48,6 @@ _LAZY = {
 def __getattr__(name: str) -> Any:
     # These import torch, which takes seconds: only on first use.
     if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
+        found = getattr(import_module(_LAZY[name]), name)
+        return on_its_gpu(found) if name.startswith("compress") else found
     raise AttributeError(f"module 'compressors' has no attribute {name!r}")

@@ -47,7 +47,7 @@ def source_by_method(table: Table) -> HeatMap | None:
     # Nine of ten squares share the scale: one method far beyond the others would leave all of them white.
     top = float(np.quantile(inside, 0.9)) or max(inside, default=0.0) or 1.0
     for row in methods:
-        squares = [_square(centred[id(row)].get(s), top, table.digits) for s in sources]
+        squares = [_square(centred[id(row)].get(s), top, table.digits_of(row)) for s in sources]
         rows.append((name_of(table, row), squares))
         data += [[name_of(table, row), s, v] for s, v in centred[id(row)].items()]
     columns = sources
@@ -81,7 +81,8 @@ def source_by_domain(table: Table) -> HeatMap | None:
     text = [s for s in order if s not in CONTROLS] or order
     centre = {d: float(np.mean([values[s, d] for s in text])) for d in domains}
     top = max((abs(values[s, d] - centre[d]) for s in text for d in domains), default=0.0) or 1.0
-    squares = [(s, [_square(values[s, d] - centre[d], top, table.digits) for d in domains]) for s in order]
+    digits = min(map(table.digits_of, rows))
+    squares = [(s, [_square(values[s, d] - centre[d], top, digits) for d in domains]) for s in order]
     data = [[s, d, values[s, d], values[s, d] - centre[d]] for s in order for d in domains]
     return HeatMap(
         "Calibrated on (down), scored on (across)",

@@ -13,7 +13,7 @@ from reports.context import Context
 from reports.numbers import figure_text, signed, significant
 from reports.perplexities import WORDS, PerplexityTable
 from reports.tables import Row, Table
-from reports.terminal import ORDER, cell_text, mark, verdict_text
+from reports.terminal import ORDER, cell_text, verdict_text
 
 BYTES = 900_000  # a step summary on GitHub takes 1 MiB and drops anything longer whole
 
@@ -61,7 +61,7 @@ def escaped(text: str) -> str:
 
 def _damage(table: Table) -> str:
     def cell(row: Row, source: str) -> str:
-        return cell_text(table, row.cells[source], mark(row, source)).strip() if source in row.cells else ""
+        return cell_text(table, row, source).strip() if source in row.cells else ""
 
     if table.upright:
         names = [row.group.method_name for row in table.held]

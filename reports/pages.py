@@ -127,7 +127,11 @@ def _builtin(value: Any) -> Any:
 
 
 def records_csv(records: Iterable[Record]) -> str:
-    """One row a record; columns of domains and tasks are the union over the records."""
+    """One row a record; columns of domains and tasks are the union over the records.
+
+    ``nll_D`` is nats a token as every table has it, the mean over documents; ``nll_of_all_tokens_D`` that of the text
+    as a whole, in which long documents count for more.
+    """
     records = list(records)
     domains = sorted({d for r in records for d in r.nll})
     tasks = sorted({t for r in records for t in r.tasks})
@@ -144,7 +148,8 @@ def records_csv(records: Iterable[Record]) -> str:
         "peak_memory",
     ]
     texts = [(name, metric) for name in sorted({t for r in records for t in r.perplexity}) for metric in PERPLEXITIES]
-    header = head + [f"nll_{d}" for d in domains] + [f"accuracy_{t}" for t in tasks]
+    header = head + [f"{name}_{d}" for name in ("nll", "nll_of_all_tokens") for d in domains]
+    header += [f"accuracy_{t}" for t in tasks]
     header += [f"{metric}_{name}" for name, metric in texts]
 
     def row(record: Record) -> list[Any]:
@@ -152,9 +157,8 @@ def records_csv(records: Iterable[Record]) -> str:
         cells = [record.id, record.case["model"], record.case["method"], draw.get("source", ""), draw.get("seed", "")]
         cells += [record.keys.get("weights_hash", ""), record.keys.get("model_hash", "")]
         cells += [record.seconds.get("compress", ""), record.seconds.get("total", ""), record.peak_memory]
-        for domain in domains:
-            scores = record.nll.get(domain)
-            cells.append(sum(scores.nll) / max(1, sum(scores.tokens)) if scores else "")
+        cells += [record.nll[d].mean if d in record.nll else "" for d in domains]
+        cells += [record.nll[d].mean_of_tokens if d in record.nll else "" for d in domains]
         for task in tasks:
             right = chosen(record.tasks[task]) if task in record.tasks else []
             cells.append(sum(right) / len(right) if right else "")

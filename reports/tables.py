@@ -14,6 +14,7 @@ from reports import statistics
 from reports.groups import OUTCOMES, Group, Outcome, is_calibrated, make_groups, planned_outcomes
 
 MOST_ACROSS = 8  # columns of mean and SD that a page shows without scrolling
+MOST_DIGITS = 6  # decimals: float32 losses carry no more
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,17 @@ class Table:
     @property
     def digits(self) -> int:
         return 3 if self.outcome == "loss" else 1
+
+    def digits_of(self, row: Row) -> int:
+        """Decimals of a method's figures: more where three would leave of a small damage, or its SD, a zero."""
+        if self.outcome != "loss":
+            return self.digits
+        mean = max((abs(cell.mean) for cell in row.cells.values()), default=0.0)
+        sd = max((cell.sd or 0.0 for cell in row.cells.values()), default=0.0)
+        digits = self.digits
+        while digits < MOST_DIGITS and (0 < mean < 10 ** (1 - digits) or 0 < sd < 10**-digits):
+            digits += 1
+        return digits
 
 
 def cell(source: str, matrix: np.ndarray) -> Cell:

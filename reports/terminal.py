@@ -13,7 +13,7 @@ from reports.distilled import distilled_tables, is_image, text_lines
 from reports.groups import CONTROLS
 from reports.headline import headlines
 from reports.notes import notes
-from reports.tables import Cell, Row, Table, make_tables
+from reports.tables import Row, Table, make_tables
 
 ORDER = ("fail", "inconclusive", "refused", "pass")
 
@@ -48,12 +48,7 @@ def _table(table: Table, width: int) -> list[str]:
     lines = [f"{table.model}: {table.title}{dense}"]
     first = max(len("method"), *(len(_name(table, row)) for row in table.held)) + 1
     sources = table.sources
-    texts = {
-        (id(row), s): cell_text(table, row.cells[s], mark(row, s))
-        for row in table.held
-        for s in sources
-        if s in row.cells
-    }
+    texts = {(id(row), s): cell_text(table, row, s) for row in table.held for s in sources if s in row.cells}
     column = max([len(s) for s in sources] + [len(text) for text in texts.values()]) + 1
     across = max(1, (width - first) // column)
     for start in range(0, len(sources), across):
@@ -79,10 +74,10 @@ def mark(row: Row, source: str) -> str:
     return "*" if source == row.best else "=" if source in row.tied else " "
 
 
-def cell_text(table: Table, cell: Cell, sign: str = " ") -> str:
-    mean = f"{cell.mean * table.scale:.{table.digits}f}"
-    spread = "" if cell.sd is None else f" ±{cell.sd * table.scale:.{table.digits}f}" if cell.sd else " ±0"
-    return f"{mean}{spread}{sign}"
+def cell_text(table: Table, row: Row, source: str) -> str:
+    cell, digits = row.cells[source], table.digits_of(row)
+    spread = "" if cell.sd is None else f" ±{cell.sd * table.scale:.{digits}f}" if cell.sd else " ±0"
+    return f"{cell.mean * table.scale:.{digits}f}{spread}{mark(row, source)}"
 
 
 def _verdicts(verdicts: Sequence[Verdict], width: int) -> list[str]:

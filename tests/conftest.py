@@ -1,6 +1,6 @@
 """Shared by all rooms: a cache of its own for every test that asks for one.
 
-Hypothesis is derandomized, so that a run in CI is the run at home.
+Hypothesis is derandomized, so that a run in CI is the run at home, whatever worker a test lands on and when.
 """
 
 from __future__ import annotations
@@ -12,12 +12,20 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 import fixtures
 
-settings.register_profile("calibench", derandomize=True, deadline=None, max_examples=25)
+# A check of how long examples take to draw is a clock: a machine that stands still for a while would fail it.
+settings.register_profile(
+    "calibench", derandomize=True, deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("calibench")
+# Examples are drawn from the constants of our loaded modules, too: others in each worker and order of the tests.
+# There is no setting for it (Hypothesis 6.170); test_examples.py says if this no longer helps.
+if hasattr(providers, "_get_local_constants"):
+    providers._get_local_constants = providers.Constants
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from urllib.parse import unquote
 from fixtures.hub import HubFiles
 
 COMMIT = "f" * 40  # of a data set that is asked for without a revision
+# For a client of `serve`: the server may be kept waiting by a busy machine, and is behind no proxy.
+PATIENT = {"HF_HUB_ETAG_TIMEOUT": "300", "HF_HUB_DOWNLOAD_TIMEOUT": "300", "NO_PROXY": "*", "no_proxy": "*"}
 
 
 def fill_cache(folder: Path, data: HubFiles, path: str, content: bytes) -> Path:

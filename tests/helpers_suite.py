@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -67,12 +68,10 @@ def records(store: Path) -> dict[str, dict]:
     return found
 
 
-def wait_for_records(store: Path, count: int, process: subprocess.Popen | None = None) -> None:
-    """Until the store has so many records, or the process has ended."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and len(list((store / "records").glob("*.gz"))) < count:
-        if process is not None and process.poll() is not None:
-            return
+def wait_for(reached: Callable[[], bool], process: subprocess.Popen) -> None:
+    """Until something is so, or the process has ended: then what it left is judged."""
+    deadline = time.monotonic() + 600
+    while time.monotonic() < deadline and process.poll() is None and not reached():
         time.sleep(0.02)
 
 

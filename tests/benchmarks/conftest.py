@@ -32,7 +32,7 @@ def suite(mini, tmp_path, pytester, monkeypatch):
     def run(*arguments: str, env: dict[str, str] | None = None):
         for name, value in {"CALIBENCH_CACHE": str(mini / "cache"), **(env or {})}.items():
             monkeypatch.setenv(name, value)
-        done = pytester.run(*command(mini, run.store, *arguments), timeout=300)
+        done = pytester.run(*command(mini, run.store, *arguments), timeout=900)
         return subprocess.CompletedProcess(arguments, int(done.ret), done.stdout.str(), done.stderr.str())
 
     run.store = tmp_path / "store"

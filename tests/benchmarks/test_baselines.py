@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import gates
+from benchmarks import gates, judging
 from reports.groups import make_groups
 from tests.simulate import World, simulate
 
@@ -33,6 +33,23 @@ def test_other_calibration_text_is_not_compared():
     assert verdicts
     assert {verdict.outcome for verdict in verdicts} == {"inconclusive"}
     assert all("other text" in verdict.reason for verdict in verdicts)
+
+
+def test_whoever_writes_a_baseline_hears_which_gates_it_is_too_coarse_for(tmp_path):
+    """The same run again: these gates are refused, so that CI would exit 6 for ever."""
+    profile = {"path": tmp_path / "calibration.toml"}
+    manifest, records = simulate(World(methods=("wanda-0.5",), seeds=2))
+    for margins, count in (({}, 0), ({"regression_margin": 1e-5, "reconstruction_margin": 1e-4}, 2)):
+        manifest["gates"] = {"alpha": 0.05, **margins}
+        verdicts = gates.judge(manifest, records)
+        _, said = judging.update_baseline(profile, manifest, records, verdicts, failed=False)
+        again = gates.judge(manifest, records, judging.load_baseline(profile))
+        refused = [v for v in again if v.outcome == "refused" and v.gate in ("regression", "reconstruction")]
+        assert len(refused) == count
+        assert ("will be refused" in said) == bool(count)
+        assert all(f"{v.id}: {v.reason}" in said for v in refused)
+    assert "draws instead of 6, or a larger reconstruction_margin" in said
+    assert "more than its margin of 0%" not in said
 
 
 def test_dense_and_compressed_of_different_files_are_not_subtracted():

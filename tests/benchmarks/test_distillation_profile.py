@@ -84,7 +84,7 @@ def run(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
 
 

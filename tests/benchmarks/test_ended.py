@@ -26,7 +26,7 @@ FAMILIES = """
 from benchmarks import families
 from tests.held import hold
 families.worker = hold
-families.scan(["llama", "opt", "gpt2"], jobs=2, seconds=600)
+families.scan(["llama", "opt", "gpt2"], jobs=2, seconds=3600)
 """
 
 
@@ -52,7 +52,7 @@ def held(tmp_path, mini):
 def test_a_fleet_leaves_none(held, mini, tmp_path, number):
     store = tmp_path / "store"
     profile = ["--profile", mini / "mini.toml", "--store", store, "--methods", "held-0.5"]
-    fleet = held(sys.executable, "-m", "benchmarks.fleet", *profile, "--processes", "2", "--seconds", "600")
+    fleet = held(sys.executable, "-m", "benchmarks.fleet", *profile, "--processes", "2", "--seconds", "3600")
     fleet.wait_for(2)
     assert fleet.end(number) in (STATUS, -number), fleet.output
     assert fleet.left() == []

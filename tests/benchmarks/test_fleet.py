@@ -91,7 +91,7 @@ def test_a_case_of_two_grids_helps_the_claims_of_both(profile):
 
 @pytest.mark.slow
 def test_runs_until_done_then_finds_nothing_to_do(profile, tmp_path, capsys):
-    arguments = ["--profile", str(profile), "--store", str(tmp_path), "--processes", "2", "--seconds", "120"]
+    arguments = ["--profile", str(profile), "--store", str(tmp_path), "--processes", "2", "--seconds", "3000"]
     assert fleet.main(arguments) == 0
     assert "9 cases in" in capsys.readouterr().out
     assert order(profile, Store(tmp_path))[0] == []
@@ -130,7 +130,7 @@ def test_a_file_of_ids_says_which_and_in_what_order(profile, tmp_path, capsys):
 
 def test_a_killed_process_is_named_with_the_case_it_was_at(profile, tmp_path):
     cases, _ = fleet.pending(load_profile(str(profile)), Overrides(), Store(tmp_path))
-    done, died = fleet.run(cases, tmp_path, 1, 60.0, target=killed_at_the_second)
+    done, died = fleet.run(cases, tmp_path, 1, 3000.0, target=killed_at_the_second)
     assert (done.case, done.problem) == (cases[0].id, "")
     assert died.case == cases[1].id
     assert "killed by the system" in died.problem

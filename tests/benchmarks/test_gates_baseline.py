@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -71,6 +72,14 @@ class TestRegression:
         verdict = find(verdicts, "regression", subject)
         assert verdict.outcome == outcome
         assert "another version of the model" in verdict.reason
+        assert re.search(r"; uncompressed it has [+-][\d.]+ nats a token .* which is not judged$", verdict.reason)
+        before, after = (simulate(w)[1][0] for w in (world, dataclasses.replace(world, retrained=1.0, drop=drop)))
+        assert before.case["method"] == after.case["method"] == "dense"
+        pairs = [(before.nll[d].by_document, after.nll[d].by_document) for d in before.nll]
+        moved = [b - a for old, new in pairs for a, b in zip(old, new, strict=True)]
+        low, high = verdict.details["dense_moved"][1:]
+        assert verdict.details["dense_moved"][0] == pytest.approx(sum(moved) / len(moved), abs=1e-5)
+        assert low < verdict.details["dense_moved"][0] < high
         assert "another version" in find(verdicts, "reconstruction", subject).reason
         assert "another version" not in find(judged(world, first), "regression", subject).reason
 
@@ -84,7 +93,7 @@ class TestRegression:
         verdict = find(judged(baseline=baseline, settings={"regression_margin": 0.001}), "regression")
         assert verdict.outcome == "refused"
         assert verdict.detectable > 0.001
-        assert "draws instead of 15" in verdict.reason
+        assert "draws instead of 15, or a larger regression_margin" in verdict.reason
 
     def test_answers_are_paired_item_by_item(self):
         stored = make_baseline(TASKS)

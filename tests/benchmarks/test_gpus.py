@@ -95,7 +95,7 @@ def test_seen(k, worker_id):
     if worker_id == "gw1":
         os._exit(3)
     workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
-    for _ in range(600):  # leave the replacement something to do
+    for _ in range(4000):  # leave the replacement something to do
         if len(list(here.glob("seen-*"))) > workers:
             break
         time.sleep(0.05)
@@ -118,7 +118,7 @@ def test_under_xdist_a_replacement_keeps_the_gpu(tmp_path, choice, options, firs
     command = [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "--device", "cuda"]
     done = subprocess.run(
         [*command, "--benchmark-disable", *options, str(tmp_path)], cwd=tmp_path, env=environment,
-        capture_output=True, text=True, timeout=120,
+        capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     seen = {path.name.removeprefix("seen-"): path.read_text() for path in tmp_path.glob("seen-*")}
     assert {name: seen.get(name) for name in first} == first, done.stdout

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.estimate import ITEMS, rates, score_seconds
+from benchmarks.estimate import ITEMS, estimate, rates, score_seconds, size_of
 from benchmarks.grid import Overrides, build_cases, load_profile
 from benchmarks.plan import plan
 from fixtures.records import Case, DrawSpec, EvaluationSpec
@@ -56,3 +56,26 @@ def test_a_task_costs_its_own_items(name, items, priced):
     each = table["item_seconds"] + 1e9 * table["item_tokens"] / table["forward"]
     assert score_seconds(one, 1e9) == pytest.approx(priced * each)
     assert score_seconds(replace(one, device="cpu"), 1e9) > score_seconds(one, 1e9)
+
+
+def test_a_folder_is_priced_by_its_weights_whatever_its_name(tmp_path):
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    folder = tmp_path / "ours #7b"
+    folder.mkdir()
+    (unknown,) = estimate([replace(case(8), model=str(folder))]).unknown  # nothing in it yet
+    assert unknown == str(folder)
+    save_file({"a": np.zeros((300, 40)), "b": np.zeros(8)}, folder / "model-1.safetensors")
+    save_file({"c": np.zeros((2, 3, 4))}, folder / "model-2.safetensors")
+    assert size_of(str(folder)) == 300 * 40 + 8 + 24
+    found = estimate([replace(case(8), model=str(folder))])
+    assert found.unknown == ()
+    assert found.hours > 0
+    assert "time unknown; " in str(estimate([replace(case(8), model="org/thing")]))
+
+
+def test_a_damaged_file_is_no_size(tmp_path):
+    for content in (b"", b"12345678", b"\xff" * 64, b"\x02" + b"\0" * 7 + b"[]"):
+        (tmp_path / "model.safetensors").write_bytes(content)
+        assert size_of(str(tmp_path)) is None, content

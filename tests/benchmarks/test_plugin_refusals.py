@@ -106,11 +106,14 @@ def test_an_incomplete_checkpoint_is_refused_by_name(mini, suite, tmp_path):
     assert gone in done.stdout
 
 
-def test_a_group_size_that_does_not_divide_names_the_linear_and_what_would(suite):
-    done = suite("--methods", "gptq-w3g48", "--seeds", "1")
-    assert done.returncode == 1
-    assert "q_proj" in done.stdout
-    assert "does not divide" in done.stdout
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_a_group_size_that_does_not_divide_names_the_linear_and_what_would_before_any_case(suite, more):
+    done = suite("--methods", "gptq-w3g48", "--seeds", "1", *more)
+    output = done.stdout + done.stderr
+    assert done.returncode == 4, output
+    assert "gptq-w3g48 on" in output
+    assert "q_proj; group sizes that fit all linears: 8, 16, 32" in output
+    assert "FAILED" not in output
 
 
 def test_a_read_only_store_is_said_in_words(suite):

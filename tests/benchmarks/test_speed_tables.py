@@ -58,7 +58,7 @@ def test_a_wrong_option_is_said_once_and_without_a_traceback(options, words):
     command = [sys.executable, "-m", "pytest", "benchmarks/test_compression_speed.py", "-m", "speed", "-q", "-p"]
     done = subprocess.run(
         [*command, "no:cacheprovider", "-k", "wanda and not sweep and not offloaded", *options],
-        cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300,
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=900,
         env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},  # of xdist's workers
     )  # fmt: skip
     assert done.returncode == 4

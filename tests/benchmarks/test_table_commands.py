@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from benchmarks import bridge_table, study_records, study_table
+from benchmarks import bridge_table, study_figure, study_records, study_table
 from fixtures.store import Store
 from tests.helpers_claims import Truth, records
 
@@ -35,7 +35,16 @@ def test_a_folder_without_studies_is_said(tmp_path, capsys):
     assert study_records.main([str(tmp_path), "--pack", str(tmp_path / "packed")]) == 2
     assert "no rows of benchmarks.distillation_study" in capsys.readouterr().err
     assert study_table.main([str(tmp_path)]) == 2
-    assert "no study of distilled images" in capsys.readouterr().err
+    assert f"{tmp_path}: no study of distilled images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [study_table, study_figure, study_records], ids=lambda module: module.__name__)
+def test_a_folder_that_is_none_is_not_called_empty(tmp_path, capsys, command):
+    (tmp_path / "rows.txt").touch()
+    more = {study_figure: ["-o", str(tmp_path)], study_records: ["--store", str(tmp_path / "store")]}.get(command, [])
+    for name, said in {"nowhere": "no such folder", "rows.txt": "a file, not a folder"}.items():
+        assert command.main([str(tmp_path / name), *more]) == 2
+        assert capsys.readouterr().err == f"error: {tmp_path / name}: {said}\n"
 
 
 def test_packed_rows_are_the_rows_to_five_decimals(tmp_path, capsys):

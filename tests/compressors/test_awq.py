@@ -17,6 +17,7 @@ from tests import references_algorithms as references
 from tests.helpers_compressors import (
     compress_layer,
     few,
+    generator,
     loss,
     make_layer,
     observe,
@@ -214,7 +215,8 @@ def test_heads_that_share_values_share_scales():
 
 
 def test_a_call_for_some_sequences_keeps_what_is_not_theirs():
-    mask, table, biases = torch.rand(4, 1, 5, 5), torch.rand(1, 5, 8), torch.arange(24.0).reshape(12, 1, 2)
+    mask, table = torch.rand(4, 1, 5, 5, generator=generator(0)), torch.rand(1, 5, 8, generator=generator(1))
+    biases = torch.arange(24.0).reshape(12, 1, 2)
     positions = torch.arange(4)
     chosen = choose(Call((mask,), {"both": (table, positions), "alibi": biases}, None), 4, [1, 3])
     assert torch.equal(chosen.args[0], mask[[1, 3]])
@@ -230,8 +232,7 @@ def test_scales_are_centred_and_follow_the_inputs():
 
 
 def test_batches_run_together_give_what_they_give_apart():
-    mask, table = torch.rand(6, 1, 4), torch.rand(1, 4)
-    hidden = torch.rand(6, 4, 3)
+    mask, table, hidden = (torch.rand(*s, generator=generator(0)) for s in ((6, 1, 4), (1, 4), (6, 4, 3)))
     calls = [Call((mask[i : i + 2],), {"table": (table, None), "causal": True}, None) for i in (0, 2, 4)]
     parts = [(hidden[i : i + 2], call) for i, call in zip((0, 2, 4), calls, strict=True)]
     (first, call), (last, other) = blockwise.merged(parts, 4)

@@ -47,7 +47,7 @@ def run(folder: Path, named: str, *more: str) -> subprocess.CompletedProcess[str
         "-p",
         "no:cacheprovider",
     ]
-    return subprocess.run([*command, *more], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run([*command, *more], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
 
 
 def package(folder: Path, metric: str) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 import reports
 from benchmarks import gates
+from benchmarks.properties import properties
 from fixtures.records import Verdict
 from reports import pages
 from reports.headline import headlines
@@ -217,7 +218,22 @@ class TestFiles:
     def test_csv_has_a_row_a_record(self, written):
         rows = list(csv.DictReader(io.StringIO((written / "records.csv").read_text())))
         assert len(rows) == 46
-        assert {"nll_web", "nll_news", "accuracy_piqa", "weights_hash"} <= set(rows[0])
+        assert {"nll_web", "nll_news", "nll_of_all_tokens_web", "accuracy_piqa", "weights_hash"} <= set(rows[0])
+
+    def test_csv_subtracts_to_the_figures_of_the_tables(self, tmp_path):
+        manifest, records, verdicts = run(dataclasses.replace(WORLD, domains=("web",)))
+        reports.write(manifest, records, verdicts, tmp_path)
+        rows = list(csv.DictReader(io.StringIO((tmp_path / "records.csv").read_text())))
+        loss = {(r["method"], r["source"], r["seed"]): float(r["nll_web"]) for r in rows}
+        (table,) = json.loads((tmp_path / "report.json").read_text())["tables"]
+        assert table["dense"] == pytest.approx(loss["dense", "", ""])
+        (dense,) = (record for record in records if record.case["method"] == "dense")
+        assert properties(dense, found=False)["finding"] == f"{table['dense']:.3f} nats a token"
+        for cell in table["cells"]:
+            draws = [loss[cell["method"], cell["source"], str(seed)] for seed in range(len(cell["values"]))]
+            assert cell["values"] == pytest.approx([value - table["dense"] for value in draws], abs=1e-9)
+        apart = [abs(float(r["nll_web"]) - float(r["nll_of_all_tokens_web"])) for r in rows]
+        assert min(apart) > 1e-6  # or nothing here tells the two apart
 
     def test_json_has_the_verdicts(self, written):
         found = json.loads((written / "report.json").read_text())
@@ -299,3 +315,19 @@ def test_importing_is_cheap():
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )
+
+
+def test_a_small_damage_keeps_digits_and_a_large_one_has_three(tmp_path):
+    world = dataclasses.replace(WORLD, damage={"gptq-w3g64": 0.0004}, source_effect={}, draw_sd=0.00004, noise=0.0001)
+    path = reports.write(*run(world), tmp_path)
+    for text in (reports.summary(*run(world), 100), (tmp_path / "report.md").read_text()):
+        (small,) = re.findall(r"^\|? ?gptq-w3g64 .*±.*$", text, re.M)
+        (large,) = re.findall(r"^\|? ?wanda-0.5 .*±.*$", text, re.M)
+        assert re.search(r" 0\.00\d{3} ±0\.000\d\d", small), small
+        assert not re.search(r"±0\.0+\b", small + large), small + large
+        assert re.search(r" 0\.[12]\d{4} ±0\.0000\d", large), large  # its SD would be a zero
+    cells = re.findall(r'">([\u22120-9.]+) <span class="sd">± ([0-9.]+)', path.read_text())
+    assert len(cells) >= 6
+    assert all(float(sd) > 0 for mean, sd in cells if float(mean.replace("\u2212", "-")) < 0.1)
+    usual = reports.summary(*run(), 100)
+    assert re.search(r"wanda-0.5 +0\.\d{3} ±0\.\d{3}", usual)
