@@ -31,3 +31,13 @@ def module(shape: Shape, flat: Tensor) -> nn.Module:
     net = network(shape).to(flat.dtype)
     nn.utils.vector_to_parameters(flat.detach().clone(), net.parameters())
     return net
+
+
+def loop_distance(real, synthetic):
+    """The papers' distance, layer by layer and row by row, on lists of gradients."""
+    total = 0.0
+    for a, b in zip(real, synthetic, strict=True):
+        if a.dim() > 1:
+            for row_a, row_b in zip(a.flatten(1), b.flatten(1), strict=True):
+                total = total + 1 - (row_a @ row_b) / (row_a.norm() * row_b.norm() + 1e-6)
+    return total

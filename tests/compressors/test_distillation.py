@@ -23,7 +23,7 @@ from compressors.distillation.matching import class_gradients, distance
 from compressors.distillation.schedules import COLOR, Budget, published
 from compressors.distillation.streams import stream, streams
 from compressors.distillation.training import Recipe, Trainer, kept, objective, predict
-from tests.helpers_distillation import SHAPE, images, module, parameters
+from tests.helpers_distillation import SHAPE, images, loop_distance, module, parameters
 
 
 @pytest.mark.parametrize(
@@ -65,16 +65,6 @@ def _fresh(shape):
     return net.parameters()
 
 
-def _loop_distance(real, synthetic):
-    """The papers' distance, layer by layer and row by row, on lists of gradients."""
-    total = 0.0
-    for a, b in zip(real, synthetic, strict=True):
-        if a.dim() > 1:
-            for row_a, row_b in zip(a.flatten(1), b.flatten(1), strict=True):
-                total = total + 1 - (row_a @ row_b) / (row_a.norm() * row_b.norm() + 1e-6)
-    return total
-
-
 def _plain_step(net, data, real_index, synthetic, keep):
     """One step of dataset condensation's images as a loop over the classes; the gradient and the loss.
 
@@ -90,7 +80,7 @@ def _plain_step(net, data, real_index, synthetic, keep):
             net.parameters(),
             create_graph=True,
         )
-        loss = loss + _loop_distance(real, found)
+        loss = loss + loop_distance(real, found)
     return torch.autograd.grad(loss, leaf)[0], loss.detach()
 
 
@@ -115,48 +105,6 @@ def test_gradient_matching_is_the_loop_over_classes():
                     optimiser.step()
         torch.testing.assert_close(work.synthetic[k], image)
         torch.testing.assert_close(work.losses[0][k], loss)
-
-
-def test_a_shared_strategy_is_that_of_the_first_row():
-    u = torch.full((1, 2, 4), 0.25)
-    u[0, 1, 3] = 0.75  # the second row by itself would be cut out
-    apart, shared = (augment.transformations(u, 8, ("flip", "cutout"), shared=s).hole for s in (False, True))
-    assert apart.any(-1).tolist() == [[False, True]]
-    assert shared.any(-1).tolist() == [[False, False]]
-
-
-@pytest.mark.parametrize("run", [Run(0), Run(1, 0.4)])
-def test_siamese_augmentation_is_one_transformation_for_both_and_masks_come_after_it(run):
-    data = images()
-    start = data.pixels[:6].view(1, 3, 2, 1, 8, 8).clone()
-    work = GradientMatching(SHAPE, data, [run], start.clone(), Budget(1, 5, 1, 1), COLOR)
-    work.iterate()
-    net = module(SHAPE, convnet.initial(SHAPE, [stream(run.seed, "networks")], torch.float64)[0])
-    index = data.draw(5, [stream(run.seed, "real")])[0]
-    drawn = augment.transformations(augment.numbers([stream(run.seed, "augment")], 3), 8, COLOR)
-    keep = torch.rand(3, 2, 1, 8, 8, generator=run.stream("cpu")) >= run.mdt
-    leaf, loss = start[0].clone().requires_grad_(), 0.0
-    for k in range(3):
-        rows = Augmentation(*(part[0, k : k + 1] for part in drawn))
-        pairs = (augment.apply(data.pixels[index[k]], rows), augment.apply(leaf[k], rows) * keep[k])
-        real, made = (
-            torch.autograd.grad(F.cross_entropy(net(x), torch.full((len(x),), k)), net.parameters(), create_graph=True)
-            for x in pairs
-        )
-        loss = loss + _loop_distance([part.detach() for part in real], made)
-    (gradient,) = torch.autograd.grad(loss, leaf)
-    torch.testing.assert_close(work.synthetic[0], start[0] - 0.1 * gradient)
-
-
-def test_networks_learn_between_the_steps_of_an_iteration_alone():
-    """After the last one they are thrown away: learning then would only move what is drawn for the next."""
-    synthetic = torch.randn(1, 3, 2, 1, 8, 8, generator=stream(9, "x"), dtype=torch.float64)
-    work = GradientMatching(SHAPE, images(), [Run(0)], synthetic, Budget(2, 5, 3, 1))
-    order, match, learn = [], work.match, work.train_networks
-    work.match = lambda: (order.append("match"), match())[1]
-    work.train_networks = lambda: (order.append("learn"), learn())[1]
-    work.run()
-    assert order == 2 * ["match", "learn", "match", "learn", "match"]
 
 
 def test_the_distance_is_zero_for_equal_gradients_and_ignores_biases():
