@@ -8,7 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks.gate import main
+from benchmarks.gate import is_informative, main
+from benchmarks.gates_samples import TaskRuns, read_folder
 from tests.simulate import digest
 
 
@@ -53,6 +54,31 @@ def test_separators_of_lines_inside_of_a_document_end_no_line(sides, capsys):
         path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     assert gate(folder) == 0
     assert "cannot be read" not in capsys.readouterr().err
+
+
+def test_chance_and_the_most_frequent_answer_are_read_off_the_samples(tmp_path):
+    """Three in four say 1 of two choices; with one continuation an item there is nothing to guess."""
+    path = write(tmp_path / "a", [1] * 8)
+    rows = [{**json.loads(line), "target": str(int(k % 4 > 0))} for k, line in enumerate(path.open())]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    (found,) = read_folder(tmp_path / "a").values()
+    assert (found.chance, found.majority) == (1 / 2, 3 / 4)
+    path.write_text("\n".join(json.dumps({**row, "filtered_resps": [[-1.0, False]]}) for row in rows))
+    (found,) = read_folder(tmp_path / "a").values()
+    assert (found.chance, found.majority) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("right", "chance", "majority", "expected"),
+    [(16, 0.5, 0.5, True), (13, 0.5, 0.5, False), (16, 0.5, 0.6, False), (16, 0.6, 0.5, False)],
+)
+def test_a_task_that_is_not_surely_above_guessing_is_left_out(right, chance, majority, expected):
+    """Wilson's lower bound of 16 of 20 is .584, of 13 it is .433."""
+    correct = np.array([[1]] * right + [[0]] * (20 - right))
+    assert (
+        is_informative(TaskRuns("piqa", "acc", [("d", "p", k) for k in range(20)], correct, chance, majority))
+        is expected
+    )
 
 
 def verdicts(folder):

@@ -150,19 +150,23 @@ def test_interrupt_keeps_what_is_done_and_the_next_run_goes_on(suite, mini, tmp_
     assert {name: whole[name] for name in kept} == kept
 
 
-def test_killed_in_the_middle_nothing_is_lost_and_nothing_done_twice(suite, mini):
+def test_killed_in_the_middle_nothing_is_lost_and_nothing_done_twice(suite, mini, tmp_path):
+    (tmp_path / "waiting_plugin.py").write_text(WAIT)
+    flag = tmp_path / "flag"
+    paths = {"PYTHONPATH": str(tmp_path), "WAITING_FLAG": str(flag), "CALIBENCH_CACHE": str(mini / "cache")}
     process = subprocess.Popen(
-        command(mini, suite.store, "-n", "2"),
+        command(mini, suite.store, "-n", "2", "-p", "waiting_plugin"),
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        env={**os.environ, "CALIBENCH_CACHE": str(mini / "cache")},
+        env={**os.environ, **paths},
     )
-    wait_for(lambda: len(list((suite.store / "records").glob("*.gz"))) >= 3, process)
+    wait_for(flag.exists, process)  # one worker has made three, and does not end the fourth
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait(timeout=60)
+    process.wait(timeout=300)
     kept = {path: path.stat().st_mtime_ns for path in (suite.store / "records").glob("*.gz")}
+    assert 3 <= len(kept) < 9
     done = suite("-n", "2")
     assert done.returncode == 0, done.stdout
     assert len(records(suite.store)) == 9

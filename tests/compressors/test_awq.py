@@ -64,6 +64,15 @@ def test_clipping_equals_the_reference(bits, group):
     assert not torch.equal(solved.weight, plain)
 
 
+def test_statistics_of_divided_inputs_are_those_of_inputs_that_were_divided():
+    layer = make_layer(5, 3, 12)
+    columns = torch.rand(12, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 0.5
+    seen = awq._divided(observe(layer.inputs, "hessian+size"), columns)
+    expected = observe(layer.inputs / columns, "hessian+size")
+    for name in ("norms", "hessian", "size"):
+        torch.testing.assert_close(getattr(seen, name), getattr(expected, name))
+
+
 @pytest.mark.parametrize("linear", ["self_attn.o_proj", "mlp.down_proj"])
 @torch.no_grad()
 def test_ratio_of_a_linear_alone_equals_the_reference(linear):

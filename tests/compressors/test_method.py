@@ -48,6 +48,8 @@ def test_which_methods_depend_on_calibration():
     free = {name for name, entry in compressors.algorithms().items() if not entry.calibrated}
     assert free == {"dense", "rtn", "magnitude", "nf4"}
     assert not parse("dense").calibrated
+    assert parse("magnitude-0.5+br").calibrated  # what is trained afterwards sees text
+    assert not parse("magnitude-0.5").calibrated
 
 
 REFUSED = [

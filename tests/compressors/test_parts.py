@@ -12,9 +12,12 @@ from compressors import CompressionError, grid, masks
 from compressors.columns import edges
 from compressors.factor import factorize
 from compressors.method import Target
+from compressors.report import CompressionReport, LinearReport
 from compressors.solving import Solved, misfit
 from compressors.statistics import Accumulator, relative_error, sampling_stride
-from tests.helpers_compressors import few, generator, layers, make_layer, observe
+from tests.helpers_compressors import few, generator, layers, make_layer, observe, solve
+
+PRUNERS = ("magnitude", "wanda", "ria", "prunerzero", "sparsegpt", "dsnot(wanda)", "dsnot(sparsegpt)")
 
 
 @few
@@ -150,6 +153,28 @@ def test_bits_a_weight():
     assert grid.bits_a_weight(256, 4, -1, sym=True) == 4 + 16 / 256
     assert masks.mask_bits(2, 4) == 1
     assert Solved(torch.zeros(1), 1.0, mask=True).bits(16, 0.5) == 9
+
+
+@pytest.mark.parametrize(
+    ("spelling", "bits"),
+    [
+        *((f"{name}-{target}", 16 / 2 + 1) for name in PRUNERS for target in ("0.5", "2of4")),
+        ("sparsegpt-0.5-w4g16", 4 / 2 + 1 + 20 / 16), ("sparsegpt-2of4-w4g16", 4 / 2 + 1 + 20 / 16),
+        ("rtn-w4g16", 4 + 20 / 16), ("awq-w4g16", 4 + 20 / 16), ("rtn-w4g-1", 4 + 20 / 64), ("nf4", 4 + 32 / 64),
+    ],
+)  # fmt: skip
+def test_realised_bits_of_every_way_to_store_a_weight(spelling, bits):
+    """16-bit values: half of them and a mask of one bit each, or codes with a scale and a zero point a group."""
+    layer = make_layer(3, 10, 64)
+    (solved,) = solve(spelling, [layer.weight], layer.inputs)
+    assert solved.bits(16, 0.5) == pytest.approx(bits)
+
+
+def test_figures_of_a_model_weigh_its_linears_by_their_size():
+    small, large = (LinearReport(str(n), (n, 2), share, bits) for n, share, bits in ((1, 1.0, 3.0), (3, 0.2, 7.0)))
+    report = CompressionReport("x", (small, large))
+    assert report.sparsity == pytest.approx((1.0 + 3 * 0.2) / 4)
+    assert report.bits == pytest.approx((3.0 + 3 * 7.0) / 4)
 
 
 def test_a_group_size_that_does_not_divide_names_those_that_do():
