@@ -335,7 +335,8 @@ def test_a_small_damage_keeps_digits_and_a_large_one_has_three(tmp_path):
 
 def test_many_models_have_a_line_each_and_no_records_no_empty_table(tmp_path):
     many = tuple(f"an-organisation/model-{k}" for k in range(10))
-    text = reports.write(*run(dataclasses.replace(WORLD, models=many, documents=4, seeds=2)), tmp_path / "a").read_text()
+    world = dataclasses.replace(WORLD, models=many, documents=4, seeds=2)
+    text = reports.write(*run(world), tmp_path / "a").read_text()
     top = text[text.index('id="answer"') : text.index("</header>")]
     assert top.count("<summary>") == 10
     assert top.count("<details>") == top.count("</details>") == 10
