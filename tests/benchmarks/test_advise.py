@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import fixtures
 from benchmarks import advise
+from fixtures.records import DomainScores
 from tests.helpers_data import documents, tokenizer, write_jsonl
 
 
@@ -130,3 +132,24 @@ def test_wrong_options_are_answered(sources, model, tmp_path, capsys):
     (tmp_path / "empty" / "records").mkdir(parents=True)
     assert advise.main(["--accuracy", str(tmp_path / "empty")]) == 2
     assert "no cell to judge" in capsys.readouterr().err
+
+
+def test_a_pilot_is_nats_a_token_above_the_dense_model_draw_by_draw(monkeypatch, tmp_path):
+    """Two documents of 10 and 30 tokens: 40 nats dense, 8 and twice 8 more on draws 0 and 1, and 80 more by code."""
+
+    class Runner:
+        def __init__(self, store):
+            pass
+
+        def run(self, case):
+            more = 0 if case.draw is None else 8 * (1 + case.draw.seed) + 80 * (case.draw.source == "code")
+            return SimpleNamespace(nll={"news": DomainScores(["a", "b"], [10.0, 30.0 + more], [10, 30])}), False
+
+    monkeypatch.setattr("fixtures.runner.Runner", Runner)
+    options = SimpleNamespace(
+        model="known-corpus-1m", method="sparsegpt-0.5-w4g64", sources=("web", "code"), target=("news",), seeds=2,
+        sequences=4, length=8, documents=2, slices=10, store=str(tmp_path), device="cpu",
+    )  # fmt: skip
+    damage, free = advise.pilot(options)
+    assert damage == {"web": pytest.approx([0.2, 0.4]), "code": pytest.approx([2.2, 2.4])}
+    assert free is None

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks.gate import is_informative, main
+from benchmarks.gate import compare, is_informative, main
 from benchmarks.gates_samples import TaskRuns, read_folder
 from tests.simulate import digest
 
@@ -79,6 +79,17 @@ def test_a_task_that_is_not_surely_above_guessing_is_left_out(right, chance, maj
         is_informative(TaskRuns("piqa", "acc", [("d", "p", k) for k in range(20)], correct, chance, majority))
         is expected
     )
+
+
+def test_sides_of_one_and_of_two_runs_are_compared_by_their_shares():
+    """Ten items right in the only run before, and in one of two after: all of them got worse."""
+    before, after = (
+        TaskRuns("piqa", "acc", [("d", "p", k) for k in range(10)], np.tile(rows, (5, 1)), 0.0, 0.0)
+        for rows in ([[1], [1]], [[1, 0], [0, 1]])
+    )
+    found = compare({"piqa": before}, {"piqa": after}, margin=0.02)[0]
+    assert found.p == pytest.approx(2.0**-10)
+    assert (found.estimate, found.flips) == (0.5, (10, 0))
 
 
 def verdicts(folder):

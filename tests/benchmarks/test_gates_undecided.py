@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from benchmarks import gates, gates_change
+from benchmarks import gates, gates_change, judging
+from fixtures.records import Verdict
 from reports import statistics
 from tests.simulate import World, simulate
 
@@ -126,3 +127,24 @@ class TestRelease:
     def test_damage_beyond_the_margin_still_fails(self):
         loss = dataclasses.replace(ONE, damage={"wanda-0.5": 0.2})
         assert judged(loss, {"release_margin": 0.0001})["release", SUBJECT].outcome == "fail"
+
+
+@pytest.mark.parametrize(
+    ("previous", "judge_only", "outcomes", "plain", "strict"),
+    [
+        (0, False, ["pass"], 0, 0),
+        (0, False, ["pass", "fail"], 1, 1),
+        (0, False, ["pass", "inconclusive"], 0, 6),
+        (0, False, ["pass", "refused"], 0, 6),
+        (0, False, ["fail", "refused"], 1, 1),
+        (1, False, ["refused"], 1, 1),
+        (2, False, ["fail"], 2, 2),  # what pytest itself says of its end goes first
+        (5, False, ["pass"], 5, 5),
+        (5, True, ["pass"], 0, 0),  # no case ran, and none was to
+        (5, True, ["fail"], 1, 1),
+    ],
+)
+def test_the_exit_status_of_what_was_decided(previous, judge_only, outcomes, plain, strict):
+    verdicts = [Verdict("variance", "m", outcome, "") for outcome in outcomes]
+    found = [judging.exit_status(previous, judge_only, verdicts, strict=how) for how in (False, True)]
+    assert found == [plain, strict]

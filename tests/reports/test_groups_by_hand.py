@@ -8,11 +8,15 @@ import math
 import numpy as np
 import pytest
 
-from fixtures.records import Case, DomainScores, DrawSpec, EvaluationSpec, Record, TaskScores
+from fixtures.records import Case, DomainScores, DrawSpec, EvaluationSpec, Record, TaskScores, Verdict
 from reports.accuracy import AccuracyRow, mean_accuracy
+from reports.amounts import _lines
+from reports.answer import _told
+from reports.comparing import _group
 from reports.components import Components, of_row
 from reports.groups import Group, accuracy_outcome, chosen, is_informative, loss_outcome, make_groups
 from reports.likeness import correlations
+from reports.perplexities import _sd
 from reports.tables import Row, Table, cell, make_tables
 
 SPEC = EvaluationSpec(tasks=("piqa",), domains=("alpaca",), documents=2)
@@ -192,3 +196,27 @@ class TestComponents:
         # Likeness 4, 3, 3, 2 against damage .1, .2, .3, .4; of two sources there is nothing to rank.
         assert (found.draws, found.sources, found.rho_sources) == (4, 2, None)
         assert found.rho == pytest.approx(-0.9486833)
+
+
+class TestWords:
+    @pytest.mark.parametrize(("tied", "sure"), [([], "yes"), (["code"], "partly"), (["code", "news"], "no")])
+    def test_an_answer_is_as_sure_as_its_ties_leave_it(self, tied, sure):
+        details = {"best": "web", "tied": tied, "order": ["web", "code", "news"]}
+        verdict = Verdict("source", "m", "pass", "", detectable=0.1, details=details)
+        row = Row(group([("web", 0, {})]), None, source=verdict)
+        assert _told(Table("m", "loss", "nats a token", 1.0, [row]), row, verdict)[0] == sure
+
+    def test_the_sd_of_an_amount_is_pooled_by_degrees_of_freedom(self):
+        cells = {"web": cell("web", np.array([[0.0, 2.0]])), "code": cell("code", np.array([[1.0, 2.0, 3.0]]))}
+        row = Row(group([("web", 0, {})]), None, cells)
+        (line,) = _lines(Table("m", "loss", "nats a token", 1.0, [row]), ("wanda", [(32.0, row)]))
+        assert line[-2:] == ("1.5000", f"{math.sqrt((2 * 1 + 1 * 2) / 3):.4f}")
+
+    def test_a_change_over_sources_counts_every_draw_the_same(self):
+        found = _group("m", "loss", [np.array([[0.0], [0.0]]), np.array([[3.0, 6.0], [3.0, 6.0]])])
+        assert (found.interval.estimate, found.draws) == (pytest.approx(3.0), 3)
+
+    def test_perplexities_spread_over_draws(self):
+        assert _sd(np.array([1.0, 3.0])) == pytest.approx(math.sqrt(2))
+        assert _sd(np.array([1.0])) is None
+        assert _sd(np.array([1.0, math.inf])) is None

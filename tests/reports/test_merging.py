@@ -41,15 +41,16 @@ def test_merge_joins_records_and_pointers(halves, capsys):
     assert "--judge-only" in capsys.readouterr().out
 
 
-def test_the_same_case_by_other_code_is_refused(halves, capsys):
+@pytest.mark.parametrize("key", ["method_code", "evaluation_key", "model_hash"])
+def test_the_same_case_by_other_code_is_refused(halves, capsys, key):
     store = Store(halves / "b")
     record = next(r for r in store.records() if r.id.endswith("web-s1"))
-    record.keys["method_code"] = "another"
+    record.keys[key] = "another"
     store.save(record.keys["record"], record)
     assert main(["merge", str(halves / "a"), str(halves / "b"), "-o", str(halves / "c")]) == 2
     error = capsys.readouterr().err
     assert "known-corpus-1m-wanda-0.5-web-s1" in error
-    assert "method_code" in error
+    assert key in error
     assert not (halves / "c").exists()
 
 

@@ -142,3 +142,25 @@ class TestSpreadRatio:
 
     def test_draws_that_move_both_alike_leave_no_doubt(self):
         assert spread_ratio([X], [np.multiply(3, X)]).error == pytest.approx(0, abs=1e-7)
+
+
+class TestDraws:
+    def test_a_contrast_of_draws_alone(self):
+        """Draws of 0 and 4, and of 0 and 2, on items that do not differ: variances 8 / 2 and 2 / 2 of the means."""
+        found = statistics.contrast([[[0, 4], [0, 4]], [[0, 2], [0, 2]]], [0.5, 0.25])
+        assert found.estimate == pytest.approx(1.25)
+        assert found.error**2 == pytest.approx(0.25 * 4 + 0.0625 * 1)
+
+    def test_the_gap_that_draws_alone_make(self):
+        """Deviations of one from a mean of two are of sqrt(2): the widest gap of two means of them is twice that."""
+        found = statistics.source_range([[0.0, 2.0], [10.0, 12.0]], np.random.default_rng(0))
+        assert found.gap == 10
+        assert found.high == pytest.approx(2 * np.sqrt(2))
+        assert found.expected == pytest.approx(0.75 * np.sqrt(2), abs=0.1)
+
+    def test_the_error_of_a_chance_to_be_better_is_newcombes(self):
+        """Of nine pairs seven are better and one is a tie; method 5, with (3 + 3) / 2 - 1 = 2."""
+        found, t = statistics.superiority([1, 2, 3], [0, 2, 0.5]), 7.5 / 9
+        expected = t * (1 - t) * (1 + 2 * (1 - t) / (2 - t) + 2 * t / (1 + t)) / 9
+        assert found.estimate == pytest.approx(t)
+        assert found.error**2 == pytest.approx(expected)
