@@ -240,7 +240,6 @@ class Session:
 
     def _finish(self, status: int, judge_only: bool) -> int:
         from fixtures.store import StoreError
-        from reports import write
 
         try:
             self.manifest = judging.make_manifest(self.profile, self.cases, self.narrowed)
@@ -258,7 +257,7 @@ class Session:
             self.store.save_json("manifest", self.manifest)
             self.store.save_json("verdicts", [verdict.to_dict() for verdict in self.verdicts])
             if self.records:
-                self.report = write(self.manifest, self.records, self.verdicts, self.root)
+                self.report = self._write_report()
                 github.write_step_summary(self.report.with_name("report.md").read_text(encoding="utf-8"))
             else:
                 reasons = Counter(self.manifest["missing"].values()).most_common()
@@ -274,6 +273,18 @@ class Session:
                 broken = isinstance(error, StoreError)
                 status = int(pytest.ExitCode.INTERNAL_ERROR if broken else pytest.ExitCode.TESTS_FAILED)
         return status
+
+    def _write_report(self) -> Path:
+        from fixtures.store import StoreError
+        from reports import write
+
+        try:
+            return write(self.manifest, self.records, self.verdicts, self.root)
+        except OSError as error:
+            raise StoreError(
+                f"{self.root}: the report cannot be written ({error.strerror or error}); the records are kept: make "
+                "room, and --judge-only writes it"
+            ) from error
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         self.summing_up = True

@@ -230,3 +230,17 @@ def test_a_store_that_cannot_be_written_is_said_before_anything_runs(suite, tmp_
     assert f"{suite.store}" in said
     assert "--store" in said
     assert "Traceback" not in said
+
+
+def test_a_report_that_cannot_be_written_is_said_in_words_and_made_later(suite, copied):
+    """As on a full disk: nothing failed but the writing, so that the status is 3."""
+    shutil.rmtree(copied / "plots")
+    (copied / "plots").write_text("a file where a folder should be")
+    done = suite("--judge-only")
+    output = done.stdout + done.stderr
+    assert done.returncode == 3, output
+    assert "the report cannot be written" in output
+    assert "Traceback" not in output
+    (copied / "plots").unlink()
+    assert suite("--judge-only").returncode == 0
+    assert list((copied / "plots").glob("*.svg"))

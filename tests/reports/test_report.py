@@ -331,3 +331,17 @@ def test_a_small_damage_keeps_digits_and_a_large_one_has_three(tmp_path):
     assert all(float(sd) > 0 for mean, sd in cells if float(mean.replace("\u2212", "-")) < 0.1)
     usual = reports.summary(*run(), 100)
     assert re.search(r"wanda-0.5 +0\.\d{3} ±0\.\d{3}", usual)
+
+
+def test_many_models_have_a_line_each_and_no_records_no_empty_table(tmp_path):
+    many = tuple(f"an-organisation/model-{k}" for k in range(10))
+    world = dataclasses.replace(WORLD, models=many, documents=4, seeds=2)
+    text = reports.write(*run(world), tmp_path / "a").read_text()
+    top = text[text.index('id="answer"') : text.index("</header>")]
+    assert top.count("<summary>") == 10
+    assert top.count("<details>") == top.count("</details>") == 10
+    assert 'href="#cost"' in text
+    manifest, _, verdicts = run()
+    empty = reports.write(manifest, [], verdicts, tmp_path / "b").read_text()
+    assert "#cost" not in empty
+    assert 'id="cost"' not in empty
