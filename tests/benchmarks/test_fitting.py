@@ -16,14 +16,8 @@ def folder(tmp_path_factory):
     from transformers import LlamaConfig
 
     path = tmp_path_factory.mktemp("models") / "tiny"
-    LlamaConfig(
-        vocab_size=32,
-        hidden_size=64,
-        intermediate_size=176,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-    ).save_pretrained(path)
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    LlamaConfig(hidden_size=64, intermediate_size=176, num_hidden_layers=2, **heads).save_pretrained(path)
     (path / "model.safetensors").touch()
     return path
 
