@@ -9,12 +9,13 @@ import contextlib
 import json
 import math
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.axes import GridError
 from fixtures.cache import cache_dir, file_sha256
 from fixtures.files import StoreError, write_bytes
-from fixtures.records import Case
+from fixtures.records import Case, fingerprint
 
 SMALLEST = 8  # columns of a group, as compressors offer them
 
@@ -65,9 +66,13 @@ def misfit(target: object, columns: dict[int, str]) -> str:
 def widths(folder: Path) -> dict[int, str]:
     """Columns of the linears that would be compressed, each with the first linear that has so many.
 
-    Built from the configuration without weights, once for a configuration; empty if that cannot be done.
+    Built from the configuration without weights, once for a configuration and code; empty if that cannot be done.
     """
-    kept = cache_dir() / "widths" / f"{file_sha256(folder / 'config.json')}.json"
+    import compressors
+
+    # transformers decides what a configuration builds, the walker which of it are linears.
+    decides = [file_sha256(folder / "config.json"), version("transformers"), compressors.code_hash("dense")]
+    kept = cache_dir() / "widths" / f"{fingerprint(decides)}.json"
     with contextlib.suppress(OSError, ValueError, AttributeError):
         return {int(width): str(name) for width, name in json.loads(kept.read_text()).items()}
     try:

@@ -49,5 +49,7 @@ def __getattr__(name: str) -> Any:
     # These import torch, which takes seconds: only on first use.
     if name in _LAZY:
         found = getattr(import_module(_LAZY[name]), name)
-        return on_its_gpu(found) if name.startswith("compress") else found
+        # Kept, so that a process pool finds by name the very function that it was given.
+        globals()[name] = on_its_gpu(found) if name.startswith("compress") else found
+        return globals()[name]
     raise AttributeError(f"module 'compressors' has no attribute {name!r}")

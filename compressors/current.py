@@ -37,4 +37,5 @@ def on_its_gpu(function: Callable[..., Returned]) -> Callable[..., Returned]:
         with current(home if device is None else device):
             return function(model, *arguments, device=device, **options)
 
+    run.__module__ = __package__  # where it can be had, for those who pickle it
     return run

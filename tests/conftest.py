@@ -24,7 +24,7 @@ settings.register_profile(
 settings.load_profile("calibench")
 # Examples are drawn from the constants of our loaded modules, too: others in each worker and order of the tests.
 # There is no setting for it (Hypothesis 6.170); test_examples.py says if this no longer helps.
-if hasattr(providers, "_get_local_constants"):
+if hasattr(providers, "_get_local_constants") and hasattr(providers, "Constants"):
     providers._get_local_constants = providers.Constants
 
 

@@ -46,6 +46,14 @@ def test_widths_are_those_that_the_walker_sees_and_are_kept(cache, folder, monke
     assert sorted(widths(folder)) == [64, 176]
 
 
+@pytest.mark.parametrize("changed", ["benchmarks.fitting.version", "compressors.code_hash"])
+def test_other_versions_of_what_decides_the_widths_do_not_read_what_was_kept(cache, folder, monkeypatch, changed):
+    widths(folder)
+    monkeypatch.setattr(changed, lambda _: "another")
+    monkeypatch.setattr("benchmarks.fitting._built", lambda _: {8: "new"})
+    assert widths(folder) == {8: "new"}
+
+
 def test_a_model_that_cannot_be_built_is_left_to_its_case(cache, tmp_path):
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "model.safetensors").touch()

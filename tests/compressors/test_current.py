@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import pickle
 
 import pytest
 import torch
@@ -64,6 +65,7 @@ def test_what_is_exported_does_so_and_looks_the_same(function):
     assert inspect.unwrap(exported) is function
     assert inspect.signature(exported) == inspect.signature(function)
     assert exported.__doc__ == function.__doc__
+    assert pickle.loads(pickle.dumps(exported)) is exported
 
 
 @TWO
