@@ -238,10 +238,11 @@ def update_baseline(
     baseline = gates.make_baseline(manifest, records, verdicts, previous)
     said = [gates.baseline_difference(previous, baseline)]
     if blind := [v for v in gates.judge(manifest, records, baseline) if v.outcome == "refused" and v.gate in CHANGE]:
-        # They would be refused in every later run: whoever commits the baseline should not learn that from its CI.
+        # No later run could pass them: whoever commits the baseline should not learn that from its CI.
         said.append(
-            f"with it {len(blind)} gates will be refused whatever a later run finds, which --strict-gates exits "
-            f"{INCONCLUSIVE_EXIT} for; [gates] gates = [...] may leave them out:"
+            f"with it {len(blind)} gates cannot pass, whatever a later run finds: they will be refused, which "
+            f"--strict-gates exits {INCONCLUSIVE_EXIT} for, or fail where it is surely worse than their margin; [gates] "
+            "gates = [...] may leave them out:"
         )
         said += [f"  {verdict.id}: {verdict.reason}" for verdict in blind]
     return write_baseline(profile, baseline), "\n".join(said)

@@ -12,7 +12,8 @@ def properties(record: Record, found: bool) -> dict[str, Any]:
     """What a case leaves in its report: builtins, one scalar a property (JUnit and xdist need that)."""
     properties: dict[str, Any] = {"record": record.keys["record"], "found": bool(found)}
     if record.nll:
-        # Over documents, as the tables have it: the dense model's line is the number that the report gives it.
+        # Over documents, as the tables have it: the dense model's line is the number that the report gives it, unless
+        # that leaves a domain out as too far.
         loss = statistics.fmean(each for scores in record.nll.values() for each in scores.by_document)
         properties["nll"] = round(loss, 6)
         properties["finding"] = f"{loss:.3f} nats a token"

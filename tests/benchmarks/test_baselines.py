@@ -46,7 +46,7 @@ def test_whoever_writes_a_baseline_hears_which_gates_it_is_too_coarse_for(tmp_pa
         again = gates.judge(manifest, records, judging.load_baseline(profile))
         refused = [v for v in again if v.outcome == "refused" and v.gate in ("regression", "reconstruction")]
         assert len(refused) == count
-        assert ("will be refused" in said) == bool(count)
+        assert ("cannot pass" in said) == bool(count)
         assert all(f"{v.id}: {v.reason}" in said for v in refused)
     assert "draws instead of 6, or a larger reconstruction_margin" in said
     assert "more than its margin of 0%" not in said
