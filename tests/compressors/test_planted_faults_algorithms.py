@@ -114,7 +114,7 @@ FAULTS = {
     ),
     "held-out text trained on": Fault(
         (reconstruction,), "hold_out", lambda real: lambda n, share: (list(range(n)), real(n, share)[1]),
-        test_reconstruction.test_held_out_sequences_change_nothing_but_their_error,
+        lambda: test_reconstruction.test_held_out_sequences_change_nothing_but_their_error("owl(wanda)-0.6"),
     ),
     "tokens go to the wrong expert": Fault(
         (experts.Routed,), "__init__", all_to_the_first,
