@@ -241,8 +241,8 @@ def update_baseline(
         # No later run could pass them: whoever commits the baseline should not learn that from its CI.
         said.append(
             f"with it {len(blind)} gates cannot pass, whatever a later run finds: they will be refused, which "
-            f"--strict-gates exits {INCONCLUSIVE_EXIT} for, or fail where it is surely worse than their margin; [gates] "
-            "gates = [...] may leave them out:"
+            f"--strict-gates exits {INCONCLUSIVE_EXIT} for, or fail where it is surely worse than their margin; "
+            "[gates] gates = [...] may leave them out:"
         )
         said += [f"  {verdict.id}: {verdict.reason}" for verdict in blind]
     return write_baseline(profile, baseline), "\n".join(said)
