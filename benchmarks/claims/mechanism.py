@@ -50,12 +50,19 @@ def chain(world: World, settings: Settings) -> list[Cell]:
 
 
 def _traced(world: World) -> dict[tuple[str, str], Traces]:
+    """By model and method; of a name with several sets of weights, those of the largest panel among what has traces."""
+    kept = [
+        record
+        for record in world.records
+        if record.case["draw"] and record.case.get("control", "") == "" and record.checks.get("trace")
+    ]
+    order = {panel.weights: place for place, panel in reversed(list(enumerate(world.panels)))}
+    main: dict[str, str] = {}
+    for record in sorted(kept, key=lambda r: (order.get(weights(r), len(order)), weights(r))):
+        main.setdefault(record.case["model"], weights(record))
     found: dict[tuple[str, str], Traces] = defaultdict(dict)
-    main = {panel.model: panel.weights for panel in reversed(world.panels)}  # of a name trained twice, one
-    for record in world.records:
-        if weights(record) != main.get(record.case["model"]):
-            continue
-        if record.case["draw"] and record.case.get("control", "") == "" and record.checks.get("trace"):
+    for record in kept:
+        if weights(record) == main[record.case["model"]]:
             draw = record.case["draw"]
             found[record.case["model"], record.case["method"]][draw["source"], draw["seed"]] = _arrays(record)
     return {key: dict(sorted(held.items())) for key, held in sorted(found.items())}

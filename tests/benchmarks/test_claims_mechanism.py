@@ -107,6 +107,24 @@ def test_ties_that_the_draw_decides_are_seen():
     assert "known-corpus-1m" in result.headline.detail
 
 
+def of_weights(found, name):
+    for record in found:
+        record.keys["model_hash"] = name
+    return found
+
+
+def test_traces_are_read_of_one_set_of_weights_that_has_them():
+    """Such as the same model converted on another machine, where the main table was made without traces."""
+    rng = np.random.default_rng(3)
+    table = of_weights(records(Truth(seeds=3)), "table")
+    assert verdict("M6", table).verdict == NOT_RUN
+    apart = of_weights(traced(rng), "apart")
+    assert verdict("M6", table, apart).verdict == REPLICATES
+    without = of_weights(traced(rng, tie_effect=False), "table")
+    both = verdict("M6", table, apart, without)
+    assert [cell for cell, _ in both.cells] == [cell for cell, _ in verdict("M6", table, without).cells]
+
+
 def test_ties_that_no_draw_decides_do_not():
     result = verdict("M6", traced(np.random.default_rng(7), tie_effect=False))
     assert result.verdict == DOES_NOT
