@@ -123,7 +123,7 @@ def gather(records: Iterable[Any]) -> tuple[Damages, dict[tuple[TargetCell, str,
     for record in records:
         case, spec, weights = record.case, record.case["draw"], str(record.keys.get("model_hash", ""))
         setting = canonical_json([case[name] for name in ("evaluation", "dtype", "device")])
-        loss = {domain: sum(scores.nll) / sum(scores.tokens) for domain, scores in record.nll.items()}
+        loss = {domain: scores.mean_of_tokens for domain, scores in record.nll.items()}
         if case["method"] == "dense":
             dense[case["model"], weights, setting] = loss
         elif spec is not None and spec["source"] not in CONTROLS and is_calibrated(case["method"]):

@@ -208,7 +208,7 @@ def pilot(options: argparse.Namespace) -> tuple[dict[str, list[float]], tuple[st
     def loss(method: str, spec: Any) -> float:
         case = fixtures.Case(options.model, method, spec, evaluation, device=options.device)
         scores = [runner.run(case)[0].nll[target] for target in options.target]
-        return float(np.mean([sum(score.nll) / sum(score.tokens) for score in scores]))
+        return float(np.mean([score.mean_of_tokens for score in scores]))
 
     def drawn(source: str, seed: int) -> Any:
         return fixtures.DrawSpec(source, seed, options.sequences, options.length, slices=options.slices)

@@ -206,7 +206,7 @@ def task_items(record: Record, tasks: Sequence[str]) -> list[tuple[str, str, str
 
 def _per_document(scores: Any) -> np.ndarray:
     """Nats a token of each document of a domain."""
-    return np.asarray(scores.nll, float) / np.maximum(1, scores.tokens)
+    return np.asarray(scores.by_document)
 
 
 def _variant(case: dict[str, Any]) -> tuple[Any, ...]:

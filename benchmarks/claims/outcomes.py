@@ -74,7 +74,7 @@ def _joined(parts: list[np.ndarray | None]) -> np.ndarray | None:
 
 def _domain(record: Record, name: str) -> np.ndarray | None:
     scores = record.nll.get(name)
-    return None if scores is None else np.asarray(scores.nll, float) / np.maximum(1, scores.tokens)
+    return None if scores is None else np.asarray(scores.by_document)
 
 
 def _bits(record: Record, task: str) -> np.ndarray | None:
@@ -93,4 +93,4 @@ def _lost(record: Record, task: str) -> np.ndarray | None:
 
 def loss(scores: Any) -> float:
     """Mean over documents of nats a token."""
-    return float(np.mean(np.asarray(scores.nll, float) / np.maximum(1, scores.tokens)))
+    return float(np.mean(scores.by_document))
